@@ -1,0 +1,1 @@
+"""What the book needs beside its pages: a Sphinx extension and the static files that it ships."""
