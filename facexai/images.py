@@ -1,0 +1,233 @@
+"""Images: load a photo as RGB in [-1, 1], and align a face to the five-point template.
+
+`load_image` is the one door: whatever comes in, float32 (3, H, W) in [-1, 1] goes on. `facexai.detection` finds the
+five points.
+
+Source: template and warp of ArcFace (Deng et al., 2019); Umeyama, "Least-squares estimation of transformation
+parameters between two point patterns" (1991).
+"""
+
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from facexai.errors import InputError
+from facexai.pairs import check_image
+
+ImageSource = str | Path | Image.Image | np.ndarray | Tensor
+
+CROP_SIZE = 112
+TEMPLATE = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
+"""ArcFace template at 112 pixels: right eye, left eye, nose, right and left mouth corner. Shape (5, 2)."""
+
+SMALLEST_SIDE = 16
+NEUTRAL_GREY = 128
+
+
+# Loading
+
+
+def load_image(source: ImageSource) -> Tensor:
+    """Load a photo as RGB in [-1, 1], upright and without transparency.
+
+    The EXIF orientation is applied; grey, 16-bit, palette and CMYK pictures become RGB; transparent parts show a
+    neutral grey; of an animation the first frame counts.
+
+    Args:
+        source: a file, a PIL image, an array (H, W), (H, W, 1 | 3 | 4) of uint8, uint16 or floats in [0, 1], or a
+            tensor (3, H, W) that is in [-1, 1] already.
+
+    Returns:
+        The image. Shape (3, H, W), float32.
+
+    Raises:
+        InputError: a file that is missing, damaged, no image or too large; a side below 16 pixels; values out of range.
+    """
+    if isinstance(source, Tensor):
+        check_image(source, "image")
+        return source.float()
+    pixels = _read_pixels(source)  # (H, W, 3) uint8
+    height, width = pixels.shape[:2]
+    if min(height, width) < SMALLEST_SIDE:
+        raise InputError(
+            f"{source_name(source)} is {width}x{height} pixels; a photo needs at least {SMALLEST_SIDE} a side. "
+            "Use a larger one."
+        )
+    return from_uint8(pixels)
+
+
+def from_uint8(pixels: np.ndarray) -> Tensor:
+    """Pixels (H, W, 3) uint8 to an image (3, H, W) float32 in [-1, 1]."""
+    channels_first = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return torch.from_numpy(channels_first).float().div_(127.5).sub_(1)
+
+
+def to_uint8(image: Tensor) -> np.ndarray:
+    """Image (3, H, W) in [-1, 1] to pixels (H, W, 3) uint8; values outside the range are clipped."""
+    levels = image.detach().float().add(1).mul(127.5).round().clamp(0, 255)
+    return np.ascontiguousarray(levels.to(torch.uint8).permute(1, 2, 0).cpu().numpy())
+
+
+def _read_pixels(source: str | Path | Image.Image | np.ndarray) -> np.ndarray:
+    """RGB pixels of a file, PIL image or array. Shape (H, W, 3), uint8.
+
+    Pillow's own bound on the size in the header counts (`PIL.Image.MAX_IMAGE_PIXELS`, 89 megapixels).
+    """
+    if isinstance(source, np.ndarray):
+        source = Image.fromarray(_array_to_uint8(source))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            if isinstance(source, Image.Image):
+                return _rgb_pixels(source)
+            with Image.open(source) as picture:
+                return _rgb_pixels(picture)
+        except (InputError, MemoryError):
+            raise
+        # Decoders of broken files raise almost anything: OSError, SyntaxError, ValueError, EOFError, struct.error ...
+        except Exception as error:
+            raise InputError(f"{source_name(source)} {_what_is_wrong(error)}") from error
+
+
+def _what_is_wrong(error: Exception) -> str:
+    """Why Pillow did not read a file, and the way out."""
+    match error:
+        case FileNotFoundError():
+            return "does not exist; give the path of a photo"
+        case IsADirectoryError():
+            return "is a folder; give the path of one photo in it"
+        case PermissionError():
+            return "may not be read; check its permissions"
+        case UnidentifiedImageError():
+            return "is not an image that can be read; give a JPEG, PNG, WebP or TIFF file"
+        case Image.DecompressionBombError() | Image.DecompressionBombWarning():
+            size = str(error).partition(",")[0].removeprefix("Image ")
+            return f"is too large to open safely: {size}; shrink it first"
+        case _:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            return f"is damaged or incomplete ({reason}); save or copy it again"
+
+
+def _rgb_pixels(picture: Image.Image) -> np.ndarray:
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode[0] in "IF":  # I, I;16, I;16B, F
+        return _deep_grey_to_uint8(np.asarray(upright))
+    if upright.has_transparency_data:
+        layer = upright.convert("RGBA")
+        background = Image.new("RGBA", layer.size, (NEUTRAL_GREY,) * 3 + (255,))
+        upright = Image.alpha_composite(background, layer)
+    return np.asarray(upright.convert("RGB"))
+
+
+def _deep_grey_to_uint8(levels: np.ndarray) -> np.ndarray:
+    """Grey of more than 8 bits, which Pillow's own conversion would clip at 255. Shape (H, W) -> (H, W, 3)."""
+    if not np.isfinite(levels).all():
+        raise InputError("image must be finite; it holds NaN or infinite values. Repair the file first.")
+    brightest = levels.max()
+    white = 65535 if levels.dtype.itemsize == 2 else next(w for w in (1, 255, 65535, brightest) if brightest <= w)
+    grey = (levels.astype(np.float64).clip(0) / white * 255).round().astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _array_to_uint8(array: np.ndarray) -> np.ndarray:
+    """Pixels of an array as uint8, single channels without their axis."""
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if (array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (3, 4))) or array.size == 0:
+        raise InputError(f"an array must have shape (H, W) or (H, W, 1 | 3 | 4); got {array.shape}. Move colour last.")
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    if array.dtype == np.uint16:
+        return (array / 257).round().astype(np.uint8)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise InputError(f"an array must be uint8, uint16 or float; got {array.dtype}. Use array.astype('uint8').")
+    if not np.isfinite(array).all():
+        raise InputError("image must be finite; the array holds NaN or infinite values. Use numpy.nan_to_num.")
+    if array.min() < 0 or array.max() > 1:
+        span = f"[{array.min():.2f}, {array.max():.2f}]"
+        raise InputError(f"an array of floats must lie in [0, 1]; got {span}. Pass 0..255 as uint8.")
+    return (array * 255).round().astype(np.uint8)
+
+
+# Alignment
+
+
+def similarity_transform(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Rotation, scale and shift that move `source` onto `target` with least squared error; never a reflection.
+
+    Args:
+        source: points (x, y). Shape (K, 2).
+        target: where they should go. Shape (K, 2).
+
+    Returns:
+        `matrix` with `target ~ source @ matrix[:, :2].T + matrix[:, 2]`. Shape (2, 3).
+
+    Raises:
+        InputError: points that are not finite or all in one place.
+
+    Source: Umeyama (1991), eqs. (34)-(43).
+    """
+    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    variance = ((source - source_mean) ** 2).sum(axis=1).mean()
+    if not (np.isfinite(source).all() and np.isfinite(target).all()) or variance < 1e-12:
+        raise InputError("landmarks must be finite and not all in one place; check them on the photo.")
+    covariance = (target - target_mean).T @ (source - source_mean) / len(source)  # (2, 2)
+    left, singular, right = np.linalg.svd(covariance)
+    signs = np.array([1.0, np.sign(np.linalg.det(left) * np.linalg.det(right))])
+    rotation = left @ np.diag(signs) @ right
+    scale = (singular * signs).sum() / variance
+    return np.column_stack([scale * rotation, target_mean - scale * rotation @ source_mean])
+
+
+def align_face(image: Tensor, landmarks: np.ndarray, size: int = CROP_SIZE) -> Tensor:
+    """Warp a face so that its landmarks come to lie on the ArcFace template; black where the photo ends.
+
+    Args:
+        image: photo in [-1, 1]. Shape (3, H, W).
+        landmarks: right eye, left eye, nose, right and left mouth corner, (x, y) in pixels; right is the person's
+            right. Shape (5, 2).
+        size: side of the crop in pixels; the template grows with it.
+
+    Returns:
+        The crop in [-1, 1]. Shape (3, size, size), float32.
+
+    Raises:
+        InputError: an image or landmarks that cannot be used.
+
+    Deviations: a face more than twice as large as the crop is first shrunk by area averaging; the plain bilinear warp
+        would skip pixels and turn skin and hair into noise.
+    """
+    check_image(image, "image")
+    landmarks = np.asarray(landmarks, np.float64)
+    if landmarks.shape != TEMPLATE.shape:
+        raise InputError(f"landmarks must be five points of shape (5, 2); got {landmarks.shape}. Use detect_face.")
+    pixels = image.detach().float().permute(1, 2, 0).cpu().numpy()  # (H, W, 3)
+    matrix = similarity_transform(landmarks, TEMPLATE * size / CROP_SIZE)
+    scale = np.sqrt(np.linalg.det(matrix[:, :2]))
+    if scale < 0.5:
+        pixels, landmarks = _shrink(pixels, landmarks, 2 * scale)
+        matrix = similarity_transform(landmarks, TEMPLATE * size / CROP_SIZE)
+    crop = cv2.warpAffine(np.ascontiguousarray(pixels), matrix, (size, size), borderValue=(-1.0, -1.0, -1.0))
+    return torch.from_numpy(crop).permute(2, 0, 1).contiguous()
+
+
+def _shrink(pixels: np.ndarray, points: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
+    """Smaller copy by area averaging, and where the points lie on it (pixel centres are at whole numbers)."""
+    size = np.array(pixels.shape[1::-1])  # width, height
+    small_size = np.maximum(np.round(size * factor), 1).astype(int)
+    small = cv2.resize(pixels, tuple(small_size.tolist()), interpolation=cv2.INTER_AREA)
+    return small, (points + 0.5) * small_size / size - 0.5
+
+
+def source_name(source: ImageSource) -> str:
+    """How a message names what was given."""
+    return str(source) if isinstance(source, str | Path) else "the image"
