@@ -1,0 +1,84 @@
+"""The networks: trunks, heads, the decoder, and `build`, which puts them together by name."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from facexai.errors import InputError
+from facexai.models.decoder import ReconstructionDecoder as ReconstructionDecoder
+from facexai.models.heads import FullyConnectedHead as FullyConnectedHead
+from facexai.models.heads import GlobalDepthwiseHead as GlobalDepthwiseHead
+from facexai.models.heads import MaxPoolHead as MaxPoolHead
+from facexai.models.iresnet import BLOCKS as BLOCKS
+from facexai.models.iresnet import IResNet as IResNet
+from facexai.models.mobilefacenet import MobileFaceNet as MobileFaceNet
+from facexai.models.recognizer import FaceRecognizer as FaceRecognizer
+from facexai.registry import Registry
+
+ARCHITECTURES: Registry[Callable[..., FaceRecognizer]] = Registry("architecture")
+
+
+def build(name: str, **options: Any) -> FaceRecognizer:
+    """A fresh network of a registered architecture, in training mode, with random weights.
+
+    Args:
+        name: one of `ARCHITECTURES`.
+        options: the options of that architecture.
+
+    Raises:
+        InputError: unknown name or option.
+    """
+    factory = ARCHITECTURES[name]
+    try:
+        model = factory(**options)
+    except TypeError as error:
+        raise InputError(f"architecture '{name}' does not take these options: {error}") from None
+    model.name = name
+    model.architecture = {"name": name, "options": options}
+    return model
+
+
+@ARCHITECTURES.register("ddfv-iresnet")
+def ddfv_iresnet(
+    *,
+    blocks: Sequence[int] = BLOCKS[50],
+    widths: Sequence[int] = (64, 128, 256, 512),
+    stem_stride: int = 1,
+    normalize: bool = True,
+    activation: str = "tanh",
+) -> FaceRecognizer:
+    """The network of the DDFV paper: IResNet, global max pooling, reconstruction decoder (III.C).
+
+    `normalize=False` is the head as printed; see `MaxPoolHead`.
+    """
+    trunk = IResNet(blocks, widths, stem_stride)
+    decoder = ReconstructionDecoder(trunk.channels, activation=activation)  # type: ignore[arg-type]
+    return FaceRecognizer(trunk, MaxPoolHead(trunk.channels, normalize), decoder)
+
+
+@ARCHITECTURES.register("ddfv-iresnet50")
+def ddfv_iresnet50(normalize: bool = True) -> FaceRecognizer:
+    """The size printed in the DDFV paper, IV.A."""
+    return ddfv_iresnet(normalize=normalize)
+
+
+@ARCHITECTURES.register("tutorial")
+def tutorial(normalize: bool = True) -> FaceRecognizer:
+    """The paper's network at a size that two processor cores train in an hour: the shipped checkpoint."""
+    return ddfv_iresnet(blocks=(2, 2, 2, 2), widths=(16, 32, 64, 128), stem_stride=2, normalize=normalize)
+
+
+@ARCHITECTURES.register("mobilefacenet")
+def mobilefacenet() -> FaceRecognizer:
+    """MobileFaceNet, 128-d."""
+    return FaceRecognizer(MobileFaceNet(), GlobalDepthwiseHead())
+
+
+def _register_arcface(depth: int) -> None:
+    @ARCHITECTURES.register(f"iresnet{depth}")
+    def iresnet(dropout: float = 0.0) -> FaceRecognizer:
+        """ArcFace's IResNet with its fully connected head, 512-d."""
+        return FaceRecognizer(IResNet(BLOCKS[depth]), FullyConnectedHead(dropout=dropout))
+
+
+for _depth in BLOCKS:
+    _register_arcface(_depth)

@@ -1,0 +1,75 @@
+"""FaceRecognizer: trunk, head and, for explanations, a decoder.
+
+Source: DDFV paper, Fig. 1: the recognition flow is `embed`, the explanation flow is `reconstruct(features(images))`.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facexai.errors import InputError
+
+
+class FaceRecognizer(nn.Module):
+    """A face recognition network that shows its last feature map.
+
+    Args:
+        trunk: images (N, 3, H, W) -> features (N, C, h, w).
+        head: features -> pooled (N, D).
+        decoder: features -> images, for reconstruction-based explanations; None where there is none.
+        input_size: (H, W) in pixels.
+
+    Attributes:
+        name: what the model is called in reports.
+        threshold: calibrated decision threshold on the score; None where nobody has calibrated it.
+        card: the model card it was loaded with, {} for a fresh network.
+        architecture: {"name", "options"}: what `models.build` needs to make it again.
+    """
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        head: nn.Module,
+        decoder: nn.Module | None = None,
+        *,
+        input_size: tuple[int, int] = (112, 112),
+    ) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = head
+        self.decoder = decoder
+        self.input_size = input_size
+        self.name = type(trunk).__name__
+        self.threshold: float | None = None
+        self.card: dict[str, Any] = {}
+        self.architecture: dict[str, Any] = {}
+
+    def features(self, images: Tensor) -> Tensor:
+        """Last spatial map of aligned faces. (N, 3, H, W) in [-1, 1] -> (N, C, h, w)."""
+        if images.ndim != 4 or images.shape[1:] != (3, *self.input_size):
+            height, width = self.input_size
+            raise InputError(
+                f"{self.name} takes aligned faces of shape (N, 3, {height}, {width}); got {tuple(images.shape)}. "
+                "Use facexai.align_face."
+            )
+        return self.trunk(images)
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Output of the head, before it is brought to unit length. (N, C, h, w) -> (N, D)."""
+        return self.head(features)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Embeddings of unit norm, without flip averaging. (N, 3, H, W) -> (N, D)."""
+        return F.normalize(self.pool(self.features(images)))
+
+    def reconstruct(self, features: Tensor) -> Tensor:
+        """Faces from feature maps. (N, C, h, w) -> (N, 3, H, W)."""
+        if self.decoder is None:
+            raise InputError(
+                f"{self.name} has no decoder; train one with `facexai train ddfv`, or choose a model that has one."
+            )
+        return self.decoder(features)
+
+    def forward(self, images: Tensor) -> Tensor:  # noqa: D102
+        return self.embed(images)

@@ -1,0 +1,198 @@
+"""Saved models: a folder with `model.safetensors` and `card.json`, or a published PyTorch file.
+
+A saved model is checked against the sha256 in its card before a single weight is used, and nothing is ever unpickled
+beyond plain tensors (`weights_only=True`).
+"""
+
+import hashlib
+import json
+import os
+import pickle
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from facexai.errors import InputError
+from facexai.models import ARCHITECTURES, FaceRecognizer, build
+
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+SHIPPED = tuple(sorted(path.parent.name for path in CHECKPOINTS.glob("*/card.json")))
+HEAD_KEYS = {"fc", "features", "GDC_dw", "GDC_bn", "last_bn"}  # the head's names in the published state dicts
+
+
+def load_model(spec: str | Path, *, device: str | torch.device = "cpu") -> FaceRecognizer:
+    """A network with its weights, in eval mode.
+
+    Args:
+        spec: a shipped name (`"tutorial"`), a folder written by `save_model`, or `"ARCHITECTURE@FILE"` for a published
+            state dict (`"iresnet50@backbone.pth"`, `"mobilefacenet@mobilefacenet_casia.pth"`).
+        device: where the weights go.
+
+    Raises:
+        InputError: no such model, a damaged or tampered file, or weights of another architecture.
+    """
+    text = str(spec)
+    if text in SHIPPED:
+        model = _load_folder(CHECKPOINTS / text)
+    elif Path(text).is_dir():
+        model = _load_folder(Path(text))
+    elif "@" in text:
+        architecture, _, file = text.partition("@")
+        model = _load_state_dict(architecture, Path(file))
+    else:
+        known = ", ".join(SHIPPED) or "none in this build"
+        raise InputError(
+            f"no model '{text}': give a shipped name ({known}), a folder that facexai saved, or ARCHITECTURE@FILE "
+            f"with one of {', '.join(ARCHITECTURES)}"
+        )
+    return model.to(device).eval()
+
+
+def save_model(model: FaceRecognizer, directory: str | Path, card: dict[str, Any], *, half: bool = False) -> Path:
+    """Write `model.safetensors`, `card.json` and `README.md` (the card for people); each is renamed into place.
+
+    Args:
+        model: built by `models.build`.
+        directory: made where missing.
+        card: command, seed, data, steps, metrics, threshold and whatever else a reader must know. `architecture`,
+            `threshold` and `sha256` are filled in from the model and the file.
+        half: store float16, half the size.
+
+    Returns:
+        The directory.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    state = {name: _stored(value, half) for name, value in model.state_dict().items()}
+    payload = save_safetensors(state)
+    card = {
+        **card,
+        "architecture": model.architecture,
+        "threshold": model.threshold,
+        "sha256": hashlib.sha256(payload).hexdigest(),
+    }
+    write_atomically(directory / "model.safetensors", payload)
+    write_atomically(directory / "card.json", (json.dumps(card, indent=2) + "\n").encode())
+    write_atomically(directory / "README.md", _readme(card).encode())
+    return directory
+
+
+def write_atomically(path: Path, payload: bytes) -> None:
+    """Write to a temporary name beside `path`, then rename: a reader sees the old file or the whole new one."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(payload)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _stored(value: Tensor, half: bool) -> Tensor:
+    value = value.detach().cpu()
+    return value.half().contiguous() if half and value.is_floating_point() else value.contiguous()
+
+
+def _load_folder(directory: Path) -> FaceRecognizer:
+    card_file, weights_file = directory / "card.json", directory / "model.safetensors"
+    for file in (card_file, weights_file):
+        if not file.is_file():
+            raise InputError(
+                f"{directory} is not a saved model: it has no {file.name}; write one with facexai.save_model"
+            )
+    try:
+        card = json.loads(card_file.read_text(encoding="utf-8"))
+        architecture, expected = card["architecture"], card["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{card_file} is not a model card ({type(error).__name__}: {error}); save the model anew"
+        ) from None
+    payload = weights_file.read_bytes()
+    if hashlib.sha256(payload).hexdigest() != expected:
+        raise InputError(
+            f"{weights_file} is not the file its card describes (sha256 differs); copy or download it again"
+        )
+    try:
+        state = load_safetensors(payload)
+    except SafetensorError as error:
+        raise InputError(f"{weights_file} is damaged ({error}); copy or download it again") from None
+    model = build(architecture["name"], **architecture["options"])
+    _fill(
+        model,
+        {name: value.float() if value.is_floating_point() else value for name, value in state.items()},
+        weights_file,
+    )
+    model.card, model.threshold = card, card.get("threshold")
+    model.name = card.get("name") or directory.name
+    return model
+
+
+def _load_state_dict(architecture: str, file: Path) -> FaceRecognizer:
+    model = build(architecture)
+    if not file.is_file():
+        raise InputError(f"no weights file {file}; give the path of a PyTorch state dict")
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"{file} is not a PyTorch file of plain tensors ({reason}); export it with torch.save(state_dict)"
+        ) from None
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{file} holds no state dict; export it with torch.save(model.state_dict(), ...)")
+    _fill(model, _rename(state), file)
+    model.name = f"{architecture}@{file.name}"
+    return model
+
+
+def _rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Published names -> ours: drop a common prefix ("arcface.", "module."), then put trunk or head in front."""
+    prefixes = {name.split(".")[0] for name in state}
+    if len(prefixes) == 1 and prefixes.isdisjoint({"trunk", "head", "decoder"}):
+        state = {name.partition(".")[2]: value for name, value in state.items()}
+    if any(name.startswith("trunk.") for name in state):
+        return state
+    return {f"{'head' if name.split('.')[0] in HEAD_KEYS else 'trunk'}.{name}": value for name, value in state.items()}
+
+
+def _fill(model: FaceRecognizer, state: dict[str, Tensor], file: Path) -> None:
+    own = model.state_dict()
+    counters = {name for name in own if name.endswith("num_batches_tracked")}
+    missing, unknown = sorted(own.keys() - state.keys() - counters), sorted(state.keys() - own.keys())
+    odd = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
+    if missing or unknown or odd:
+        first = (missing or unknown or sorted(odd))[0]
+        raise InputError(
+            f"{file} holds weights of another architecture than {model.name}: {len(missing)} tensors missing, "
+            f"{len(unknown)} unknown, {len(odd)} of another shape (first: {first}); choose the architecture it was saved from"
+        )
+    model.load_state_dict(state, strict=False)
+
+
+def _readme(card: dict[str, Any]) -> str:
+    """The card as Markdown: a heading, then one section an entry."""
+    lines = [f"# Model card: {card.get('name', 'facexai model')}", ""]
+    for key, value in card.items():
+        if key == "name":
+            continue
+        lines.append(f"**{key}**")
+        if isinstance(value, dict):
+            lines += ["", *(f"* {name}: {_brief(item)}" for name, item in value.items()), ""]
+        else:
+            lines += ["", f"{_brief(value)}", ""]
+    return "\n".join(lines)
+
+
+def _brief(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
