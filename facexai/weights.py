@@ -7,9 +7,7 @@ beyond plain tensors (`weights_only=True`).
 import hashlib
 import json
 import os
-import pickle
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +140,7 @@ def _load_state_dict(architecture: str, file: Path) -> FaceRecognizer:
         raise InputError(f"no weights file {file}; give the path of a PyTorch state dict")
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # whatever torch's unpickler stumbles over in a foreign file
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
         raise InputError(
             f"{file} is not a PyTorch file of plain tensors ({reason}); export it with torch.save(state_dict)"
@@ -175,7 +173,8 @@ def _fill(model: FaceRecognizer, state: dict[str, Tensor], file: Path) -> None:
         first = (missing or unknown or sorted(odd))[0]
         raise InputError(
             f"{file} holds weights of another architecture than {model.name}: {len(missing)} tensors missing, "
-            f"{len(unknown)} unknown, {len(odd)} of another shape (first: {first}); choose the architecture it was saved from"
+            f"{len(unknown)} unknown, {len(odd)} of another shape (first: {first}); "
+            "choose the architecture it was saved from"
         )
     model.load_state_dict(state, strict=False)
 

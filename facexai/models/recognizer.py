@@ -59,9 +59,17 @@ class FaceRecognizer(nn.Module):
         """Output of the head, before it is brought to unit length. (N, C, h, w) -> (N, D)."""
         return self.head(features)
 
-    def embed(self, images: Tensor) -> Tensor:
-        """Embeddings of unit norm, without flip averaging. (N, 3, H, W) -> (N, D)."""
-        return F.normalize(self.pool(self.features(images)))
+    def embed(self, images: Tensor, *, flip: bool = False) -> Tensor:
+        """Embeddings of unit norm. (N, 3, H, W) -> (N, D).
+
+        Args:
+            images: aligned faces in [-1, 1].
+            flip: add the head's output on the mirrored images before normalising, as insightface's `verification.py` does.
+        """
+        pooled = self.pool(self.features(images))
+        if flip:
+            pooled = pooled + self.pool(self.features(images.flip(3)))
+        return F.normalize(pooled)
 
     def reconstruct(self, features: Tensor) -> Tensor:
         """Faces from feature maps. (N, C, h, w) -> (N, 3, H, W)."""
