@@ -75,6 +75,14 @@ def served(root: Path) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
 
+        def do_GET(self) -> None:
+            """Browsers ask for this file where a page names no icon; its absence is not worth a line."""
+            if self.path == "/favicon.ico":
+                self.send_response(http.HTTPStatus.NO_CONTENT)
+                self.end_headers()
+            else:
+                super().do_GET()
+
     handler = functools.partial(Quiet, directory=str(root))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
