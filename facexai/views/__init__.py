@@ -1,0 +1,49 @@
+"""Figures, explorers and the report: the only place for plotly and widgets.
+
+The names below are looked up on first use, so that a command that only needs a verdict or an overlay does not load
+plotly.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from facexai.views.curves import show_roc, show_scores, show_training
+    from facexai.views.explorers import ScoreExplorer, ThresholdExplorer
+    from facexai.views.figures import show_channels, show_faces, show_pair, show_saliency
+    from facexai.views.renderer import use_book_renderer
+    from facexai.views.report import write_report
+
+_HOME = {
+    "ScoreExplorer": "explorers",
+    "ThresholdExplorer": "explorers",
+    "show_channels": "figures",
+    "show_faces": "figures",
+    "show_pair": "figures",
+    "show_roc": "curves",
+    "show_saliency": "figures",
+    "show_scores": "curves",
+    "show_training": "curves",
+    "use_book_renderer": "renderer",
+    "write_report": "report",
+}
+
+__all__ = [
+    "ScoreExplorer",
+    "ThresholdExplorer",
+    "show_channels",
+    "show_faces",
+    "show_pair",
+    "show_roc",
+    "show_saliency",
+    "show_scores",
+    "show_training",
+    "use_book_renderer",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
