@@ -1,0 +1,119 @@
+"""The benchmarks by name: rendered twins of LFW and CFP, and the user's own pair lists.
+
+Rendered faces are no photos: their figures say how hard *this* set is, and are never to be set beside a paper's.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from facexai.benchmarks.verification import VerificationSet
+from facexai.datasets import PairList
+from facexai.datasets.rendered import rendered_once, two_looks
+from facexai.errors import InputError
+from facexai.registry import Registry
+from facexai.rendering import Identity, Nuisance, sample_nuisance
+
+
+class Benchmark(Protocol):
+    """Anything that gives a `VerificationSet`."""
+
+    def load(self, *, progress: bool = True) -> VerificationSet: ...  # noqa: D102
+
+
+BENCHMARKS: Registry[Benchmark] = Registry("benchmark")
+
+
+@dataclass(frozen=True)
+class RenderedProtocol:
+    """Pairs of rendered faces: in each one image has the person's own hair, the other somebody else's.
+
+    Args:
+        name: of the protocol.
+        probe_yaw, gallery_yaw: smallest and largest |yaw| in degrees; the side is drawn by a coin.
+        identities: people in each fold; no person is in two folds, and none is in a training set.
+        images: images a person on each side.
+        pairs: genuine pairs a fold, and as many impostor pairs.
+        folds: as many as the real protocol has.
+        strength: nuisance strength k.
+        occlusion: probability of an occluder.
+        seed: of the people. Seeds below 1000 are left to training sets.
+    """
+
+    name: str
+    probe_yaw: tuple[float, float]
+    gallery_yaw: tuple[float, float]
+    identities: int = 40
+    images: int = 3
+    pairs: int = 150
+    folds: int = 10
+    strength: float = 1.0
+    occlusion: float = 0.15
+    seed: int = 1000
+
+    def load(self, *, progress: bool = True) -> VerificationSet:
+        """Render on first use, then from the cache."""
+        recipe = {**asdict(self), "name": "", "pairs": 0, "kind": "protocol"}  # what the images depend on
+        images = rendered_once(recipe, self._jobs, progress=progress)
+        folds = [self._pairs(fold) for fold in range(self.folds)]
+        probe, gallery, genuine = (np.concatenate(parts) for parts in zip(*folds, strict=True))
+        fold = np.repeat(np.arange(self.folds), 2 * self.pairs)
+        return VerificationSet(self.name, images, probe, gallery, genuine, fold, rendered=True)
+
+    def _jobs(self) -> Iterator[tuple[Identity, Nuisance]]:
+        """Person by person: `images` probes in their own hair, then `images` gallery images in another."""
+        for person in range(self.folds * self.identities):
+            rng = np.random.default_rng([self.seed, person])
+            for look, yaw in zip(two_looks(rng), (self.probe_yaw, self.gallery_yaw), strict=True):
+                for _ in range(self.images):
+                    yield look, self._nuisance(rng, yaw)
+
+    def _nuisance(self, rng: np.random.Generator, yaw: tuple[float, float]) -> Nuisance:
+        nuisance = sample_nuisance(rng, strength=self.strength, occlusion=self.occlusion)
+        return replace(nuisance, yaw=float(rng.uniform(*yaw) * rng.choice([-1, 1])))
+
+    def _pairs(self, fold: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Probe, gallery, genuine of one fold: all different, drawn with the fold's own seed."""
+        rng = np.random.default_rng([self.seed, fold, 0])
+        people, images = self.identities, self.images
+        all_pairs = np.arange((people * images) ** 2)
+        probe, gallery = np.divmod(all_pairs, people * images)
+        same = probe // images == gallery // images
+        chosen = np.concatenate(
+            [rng.choice(all_pairs[same == kind], self.pairs, replace=False) for kind in (True, False)]
+        )
+        return self._row(fold, probe[chosen], 0), self._row(fold, gallery[chosen], 1), same[chosen]
+
+    def _row(self, fold: int, number: np.ndarray, side: int) -> np.ndarray:
+        """Row in the image array of a fold's `number`-th image of one side."""
+        person, image = np.divmod(number, self.images)
+        return ((fold * self.identities + person) * 2 + side) * self.images + image
+
+
+@dataclass(frozen=True)
+class PairListBenchmark:
+    """The user's own pairs: a CSV with `name1,name2,same[,fold]` and the folder its names are relative to."""
+
+    pairs: Path | None = None
+    images: Path | None = None
+
+    def load(self, *, progress: bool = True) -> VerificationSet:
+        """Read the list; the images are read while they are embedded."""
+        if self.pairs is None or self.images is None:
+            raise InputError("benchmark 'pairs' needs a pair list and a folder of images: --pairs CSV --images DIR")
+        pairs = PairList.read(self.pairs, self.images)
+        return VerificationSet(self.pairs.stem, pairs.paths, pairs.probe, pairs.gallery, pairs.genuine, pairs.fold)
+
+
+FRONTAL, PROFILE = (0.0, 8.0), (70.0, 90.0)
+
+for _protocol in (
+    RenderedProtocol("synthetic-lfw", (0.0, 20.0), (0.0, 20.0)),
+    RenderedProtocol("synthetic-cfp-ff", FRONTAL, FRONTAL, seed=1001),
+    RenderedProtocol("synthetic-cfp-fp", FRONTAL, PROFILE, seed=1001),
+):
+    BENCHMARKS[_protocol.name] = _protocol
+BENCHMARKS["pairs"] = PairListBenchmark()

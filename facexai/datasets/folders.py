@@ -1,0 +1,151 @@
+"""Faces on disk: one folder an identity, and lists of pairs."""
+
+import csv
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from facexai.errors import InputError
+from facexai.images import load_image, to_uint8
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+SAME = {"1": True, "true": True, "0": False, "false": False}
+
+
+class IdentityFolder:
+    """Aligned faces as `root/NAME/IMAGE.jpg`: the layout of every public training set once unpacked.
+
+    Args:
+        root: folder of identity folders.
+        size: the images' height and width in pixels.
+
+    Attributes:
+        paths: all images, in the order of their names.
+        identity: label of each. Shape (N,), int64.
+    """
+
+    def __init__(self, root: str | Path, size: int = 112) -> None:
+        self.root, self.size = Path(root), size
+        if not self.root.is_dir():
+            raise InputError(f"no folder {self.root}; give a folder that holds one folder of images for each identity")
+        people = sorted(folder for folder in self.root.iterdir() if folder.is_dir())
+        found = [(path, label) for label, folder in enumerate(people) for path in _images(folder)]
+        if len({label for _, label in found}) < 2:
+            raise InputError(f"{self.root} must hold at least two folders with images; found {len(people)} folder(s)")
+        self.paths = [path for path, _ in found]
+        self.identity = np.array([label for _, label in found])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Images at `indices`. Shape (len(indices), size, size, 3), uint8."""
+        return load_faces([self.paths[index] for index in indices], self.size)
+
+
+def load_faces(paths: Sequence[Path], size: int = 112) -> np.ndarray:
+    """Aligned faces from files, read by eight threads. Shape (N, size, size, 3), uint8."""
+    with ThreadPoolExecutor(8) as pool:
+        return np.stack(list(pool.map(lambda path: _load_face(path, size), paths)))
+
+
+def _load_face(path: Path, size: int) -> np.ndarray:
+    image = to_uint8(load_image(path))
+    if image.shape[:2] != (size, size):
+        height, width = image.shape[:2]
+        raise InputError(
+            f"{path} must be an aligned face of {size} x {size} pixels; it has {width} x {height}. Use align_face."
+        )
+    return image
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+
+
+@dataclass(frozen=True)
+class PairList:
+    """Pairs of image files, read from a CSV with the columns `name1,name2,same` and, where there are folds, `fold`.
+
+    Attributes:
+        paths: every image that occurs, once.
+        probe, gallery: indices into `paths`. Shape (P,).
+        genuine: one identity or two. Shape (P,), bool.
+        fold: number of the fold. Shape (P,), int64. Without the column: ten folds of equal size, in the file's order.
+    """
+
+    paths: list[Path]
+    probe: np.ndarray
+    gallery: np.ndarray
+    genuine: np.ndarray
+    fold: np.ndarray
+
+    @classmethod
+    def read(cls, file: str | Path, root: str | Path) -> "PairList":
+        """Read a pair list whose names are relative to `root`.
+
+        Raises:
+            InputError: a missing file or column, a value that is neither same nor different, a name outside `root`, an
+                image that is not there, fewer than two folds.
+        """
+        file, root = Path(file), Path(root)
+        rows = _rows(file)
+        names = sorted({row[side] for row in rows for side in ("name1", "name2")})
+        paths = [_inside(root, name, file) for name in names]
+        index = {name: position for position, name in enumerate(names)}
+        fold = _folds(rows, file)
+        if len(np.unique(fold)) < 2:
+            raise InputError(f"{file} must have pairs in at least two folds; a threshold is found on the other folds")
+        return cls(
+            paths,
+            np.array([index[row["name1"]] for row in rows]),
+            np.array([index[row["name2"]] for row in rows]),
+            np.array([_same(row, line, file) for line, row in enumerate(rows, start=2)]),
+            fold,
+        )
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    try:
+        with open(file, newline="", encoding="utf-8") as handle:
+            reader = csv.DictReader(handle)
+            rows = list(reader)
+    except OSError as error:
+        raise InputError(f"cannot read the pair list {file}: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise InputError(f"{file} is not a CSV text file; give a pair list with the columns name1,name2,same") from None
+    missing = {"name1", "name2", "same"} - set(reader.fieldnames or [])
+    if missing or not rows:
+        what = f"lacks the column(s) {', '.join(sorted(missing))}" if missing else "has no pairs"
+        raise InputError(
+            f"{file} {what}; a pair list has the columns name1,name2,same and, where there are folds, fold"
+        )
+    return rows
+
+
+def _same(row: dict[str, str], line: int, file: Path) -> bool:
+    value = (row["same"] or "").strip().lower()
+    if value not in SAME:
+        raise InputError(f"{file} line {line}: 'same' must be 1 or 0; got '{row['same']}'")
+    return SAME[value]
+
+
+def _folds(rows: list[dict[str, str]], file: Path) -> np.ndarray:
+    if "fold" not in rows[0]:
+        return np.arange(len(rows)) * 10 // len(rows)
+    try:
+        return np.array([int(row["fold"]) for row in rows])
+    except (TypeError, ValueError):
+        raise InputError(f"{file}: 'fold' must be a whole number in every line") from None
+
+
+def _inside(root: Path, name: str, file: Path) -> Path:
+    path = root / name
+    if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise InputError(f"{file}: image names must lie inside {root}; got '{name}'")
+    if not path.is_file():
+        raise InputError(f"{file} names an image that is not there: {path}")
+    return path

@@ -1,0 +1,102 @@
+"""RenderedFaces: identities made from seeds, with no download and nobody's photo.
+
+A set is a handful of numbers; its images are rendered on first use and kept in the user's cache.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from facexai.cache import cache_folder
+from facexai.rendering import Identity, Nuisance, render_many, sample_identity, sample_nuisance, swap_regions
+
+APPEARANCE = 1  # raise it whenever the renderer gives other pixels for the same seeds: cached images are then made anew
+
+
+@dataclass(frozen=True)
+class RenderedFaces:
+    """Images of rendered identities, for training.
+
+    Args:
+        identities: how many different people.
+        images_per_identity: images of each.
+        seed: another seed gives other people.
+        strength: lowest and highest nuisance strength k; each image draws its own.
+        occlusion: probability of an occluder at k = 1.
+        frontal: share of the images with a yaw about zero (standard deviation 15 degrees); the others lie anywhere
+            within +-90 degrees.
+
+    Every second image of a person wears another hair and beard, so that a network cannot lean on them.
+    """
+
+    identities: int = 500
+    images_per_identity: int = 20
+    seed: int = 1
+    strength: tuple[float, float] = (0.2, 1.4)
+    occlusion: float = 0.25
+    frontal: float = 0.5
+
+    @property
+    def identity(self) -> np.ndarray:
+        """Identity label of each image. Shape (N,), int64."""
+        return np.repeat(np.arange(self.identities), self.images_per_identity)
+
+    def jobs(self) -> Iterator[tuple[Identity, Nuisance]]:
+        """What to render, image by image."""
+        for person in range(self.identities):
+            rng = np.random.default_rng([self.seed, person])
+            looks = two_looks(rng)
+            for image in range(self.images_per_identity):
+                yield looks[image % 2], self._nuisance(rng)
+
+    def images(self, *, workers: int | None = None, progress: bool = True) -> np.ndarray:
+        """All images, rendered on first use. Shape (N, 112, 112, 3), uint8, read from disk as they are needed."""
+        return rendered_once(asdict(self), self.jobs, workers=workers, progress=progress)
+
+    def _nuisance(self, rng: np.random.Generator) -> Nuisance:
+        nuisance = sample_nuisance(rng, strength=rng.uniform(*self.strength), occlusion=self.occlusion)
+        if rng.random() < self.frontal:
+            nuisance = replace(nuisance, yaw=float(np.clip(15 * rng.standard_normal(), -90, 90)))
+        return nuisance
+
+
+def two_looks(rng: np.random.Generator) -> tuple[Identity, Identity]:
+    """A person, and the same person with somebody else's hair and beard."""
+    person, other = sample_identity(rng), sample_identity(rng)
+    return person, swap_regions(person, other, ["hair"])
+
+
+def rendered_once(recipe: dict, jobs, *, workers: int | None = None, progress: bool = True) -> np.ndarray:
+    """Images of a recipe: from the cache, or rendered and put there.
+
+    Args:
+        recipe: everything that the images depend on, JSON-able; its hash names the file.
+        jobs: called without arguments where the images must be made; gives (identity, nuisance) pairs.
+        workers: processes; the number of cores where None.
+        progress: show a bar while rendering.
+
+    Returns:
+        Images, memory-mapped. Shape (N, 112, 112, 3), uint8.
+    """
+    key = hashlib.sha256(json.dumps({"appearance": APPEARANCE, **recipe}, sort_keys=True).encode()).hexdigest()[:16]
+    file = cache_folder() / "rendered" / f"{key}.npy"
+    if not file.is_file():
+        images = render_many(list(jobs()), workers=workers or os.cpu_count() or 1, progress=progress)
+        _save(file, images)
+    return np.load(file, mmap_mode="r")
+
+
+def _save(file: Path, images: np.ndarray) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as handle:
+            np.save(handle, images)
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
