@@ -1,0 +1,470 @@
+"""The command line: `facexai explain | verify | benchmark | train | render | bench | list`.
+
+It prints for people; with `--json FILE` (`-` for stdout) it writes one JSON object. Exit status: 0 done, 2 wrong usage
+or unusable input (one line that says what is wrong and what would work), 1 anything else. `FACEXAI_DEBUG=1` shows
+tracebacks.
+
+Everything heavy is imported inside the command that needs it, so that help comes at once.
+"""
+
+import ast
+import errno
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from facexai.errors import InputError
+
+if TYPE_CHECKING:
+    from facexai.datasets import RenderedFaces
+    from facexai.models import FaceRecognizer
+    from facexai.pairs import FacePair, Saliency
+
+# click's class, or the copy of click inside newer releases of typer
+UsageError = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    name="facexai", add_completion=False, help="Explain, verify and measure face recognition by reconstruction."
+)
+train_app = typer.Typer(help="Train a network.")
+bench_app = typer.Typer(help="Measure speed; what is compared runs side by side.")
+app.add_typer(train_app, name="train")
+app.add_typer(bench_app, name="bench")
+
+
+# How a run ends
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return its exit status; every failure is one line on stderr."""
+    command = typer.main.get_command(app)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        with command.make_context("facexai", list(arguments) or ["--help"]) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+    except typer.Exit as finished:
+        return finished.exit_code
+    except BrokenPipeError:
+        # Nobody reads on. Python would complain once more when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (Exception, KeyboardInterrupt) as error:
+        if os.environ.get("FACEXAI_DEBUG") == "1":
+            raise
+        status, line = describe_failure(error)
+        print("facexai:", " ".join(line.split()), file=sys.stderr)
+        return status
+    return 0
+
+
+def describe_failure(error: BaseException) -> tuple[int, str]:
+    """Exit status, and what to tell people."""
+    match error:
+        case InputError():
+            return 2, str(error)
+        case _ if isinstance(error, UsageError):
+            return 2, f"{error.format_message()} (--help lists what there is)"  # type: ignore[attr-defined]
+        case KeyboardInterrupt():
+            return 1, str(error) or "interrupted"
+        case OSError(errno=errno.ENOSPC):
+            return 1, f"the disk is full ({error.filename or error.strerror}); free some space and run this again"
+        case _:
+            return 1, f"{type(error).__name__}: {error} (FACEXAI_DEBUG=1 shows where)"
+
+
+# What commands share
+
+
+def check_json_target(target: str | None) -> str | None:
+    """Refuse a --json file that cannot be written before any work is done."""
+    if target and target != "-" and (Path(target).is_dir() or not Path(target).absolute().parent.is_dir()):
+        raise InputError(f"--json takes a file in a folder that exists, or - for stdout; got {target}")
+    return target
+
+
+def check_out_folder(out: Path | None) -> Path | None:
+    """Refuse an --out that cannot be a folder before any work is done."""
+    if out is None:
+        return None
+    nearest = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise InputError(f"--out takes a folder that can be written; {nearest} cannot")
+    return out
+
+
+Probe = Annotated[str, typer.Argument(help="Photo in question.", show_default=False)]
+Gallery = Annotated[str, typer.Argument(help="Photo to compare it with.", show_default=False)]
+Model = Annotated[str, typer.Option(help="Shipped name, saved folder, or ARCHITECTURE@FILE.")]
+Threshold = Annotated[float | None, typer.Option(help="Decision threshold on the score, in place of the model's own.")]
+Align = Annotated[
+    bool, typer.Option(" /--no-align", show_default=False, help="The photos are aligned 112x112 crops already.")
+]
+LargestFace = Annotated[bool, typer.Option("--largest-face", help="Of several faces in a photo take the largest.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one option; repeat it.")]
+Json = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE", callback=check_json_target, help="Write one JSON object; - is stdout."),
+]
+Out = Annotated[Path, typer.Option(callback=check_out_folder, help="Folder to write.")]
+OptionalOut = Annotated[Path | None, typer.Option(callback=check_out_folder, help="Folder to write.")]
+
+
+@contextmanager
+def reporting(target: str | None) -> Iterator[dict[str, Any]]:
+    """A dict to fill with the result, written as JSON at the end; on stdout it stands alone, text goes to stderr."""
+    result: dict[str, Any] = {}
+    with redirect_stdout(sys.stderr) if target == "-" else nullcontext():
+        yield result
+    if target == "-":
+        print(json.dumps(result))
+    elif target:
+        from facexai.weights import write_atomically
+
+        write_atomically(Path(target), (json.dumps(result, indent=2) + "\n").encode())
+
+
+@contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """A temporary folder whose content moves to `out` when the block ends well, and vanishes otherwise."""
+    nearest = next(parent for parent in out.absolute().parents if parent.exists())
+    temporary = Path(tempfile.mkdtemp(dir=nearest, prefix=f".{out.name}."))
+    content = temporary / "content"
+    try:
+        content.mkdir()
+        yield content
+        move_into_place(content, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def move_into_place(content: Path, out: Path) -> None:
+    """Rename the whole folder, or its files one by one where `out` exists; others' files in `out` stay."""
+    if not out.exists():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        content.rename(out)
+        return
+    for file in sorted(path for path in content.rglob("*") if path.is_file()):
+        target = out / file.relative_to(content)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(target)
+
+
+def read_settings(settings: list[str] | None) -> dict[str, Any]:
+    """`["seed=7", "mask=max"]` -> `{"seed": 7, "mask": "max"}`."""
+    words = {"true": True, "false": False, "none": None}
+    options = {}
+    for setting in settings or []:
+        key, equals, text = setting.partition("=")
+        if not equals or not key.isidentifier():
+            raise InputError(f"--set takes KEY=VALUE; got '{setting}'")
+        try:
+            options[key] = words[text.lower()] if text.lower() in words else ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            options[key] = text
+    return options
+
+
+def load_network(spec: str, threshold: float | None = None) -> "FaceRecognizer":
+    """The model, with the decision threshold of the command line where one is given."""
+    from facexai.weights import load_model
+
+    model = load_model(spec)
+    if threshold is not None:
+        model.threshold = threshold
+    return model
+
+
+def load_pair(probe: str, gallery: str, *, align: bool, largest_face: bool) -> "FacePair":
+    """Both photos as aligned faces."""
+    from facexai.detection import load_face
+    from facexai.pairs import FacePair
+
+    align = align and not are_crops_without_detector(probe, gallery)
+    faces = [load_face(photo, align=align, faces="largest" if largest_face else "one") for photo in (probe, gallery)]
+    return FacePair(faces[0], faces[1], name=f"{Path(probe).name} - {Path(gallery).name}")
+
+
+def are_crops_without_detector(*photos: str) -> bool:
+    """True, with a note, where no face detector is at hand and every photo has the size of an aligned crop."""
+    from facexai.detection import find_detector_model
+    from facexai.images import CROP_SIZE, load_image
+
+    try:
+        find_detector_model()
+        return False
+    except InputError:
+        if any(load_image(photo).shape[1:] != (CROP_SIZE, CROP_SIZE) for photo in photos):
+            raise
+    print("note: no face detector is at hand; the 112x112 photos are taken as aligned crops", file=sys.stderr)
+    return True
+
+
+# Pairs
+
+
+@app.command()
+def explain(
+    probe: Probe,
+    gallery: Gallery,
+    model: Model = "tutorial",
+    method: Annotated[str, typer.Option(help="See `facexai list methods`.")] = "ddfv",
+    settings: Settings = None,
+    threshold: Threshold = None,
+    align: Align = True,
+    largest_face: LargestFace = False,
+    out: OptionalOut = None,
+    json: Json = None,
+) -> None:
+    """Show which parts of two faces raise and lower their score; --out gets report.html, PNGs and saliency.npz."""
+    from facexai.explainers import explain as explain_pair
+
+    with reporting(json) as result:
+        network = load_network(model, threshold)
+        pair = load_pair(probe, gallery, align=align, largest_face=largest_face)
+        saliency = explain_pair(pair, network, method, **read_settings(settings))
+        result |= decide(probe, gallery, network, saliency.score) | {"method": saliency.method, "files": []}
+        if out is not None:
+            with staged(out) as folder:
+                write_explanation(folder, pair, saliency, network)
+            result["files"] = sorted(str(out / name.name) for name in out.iterdir())
+            print(f"report: {out / 'report.html'}")
+
+
+@app.command()
+def verify(
+    probe: Probe,
+    gallery: Gallery,
+    model: Model = "tutorial",
+    threshold: Threshold = None,
+    align: Align = True,
+    largest_face: LargestFace = False,
+    json: Json = None,
+) -> None:
+    """Score two faces and, with the model's threshold, decide whether they are one person."""
+    import torch
+
+    with reporting(json) as result:
+        network = load_network(model, threshold)
+        pair = load_pair(probe, gallery, align=align, largest_face=largest_face)
+        with torch.inference_mode():
+            first, second = network.embed(pair.images)
+        result |= decide(probe, gallery, network, float(first @ second))
+
+
+def decide(probe: str, gallery: str, model: "FaceRecognizer", score: float) -> dict[str, Any]:
+    """Print the decision about a pair, and return it for JSON."""
+    from facexai.views.verdict import Verdict
+
+    verdict = Verdict(score, model.threshold)
+    print(f"{verdict.headline}. {verdict.sentence}")
+    return {
+        "probe": probe,
+        "gallery": gallery,
+        "model": model.name,
+        "score": score,
+        "threshold": model.threshold,
+        "accepted": verdict.accepted,
+    }
+
+
+def write_explanation(folder: Path, pair: "FacePair", saliency: "Saliency", model: "FaceRecognizer") -> None:
+    """`report.html`, a PNG for each face and map, and `saliency.npz` with the raw maps."""
+    import numpy as np
+
+    from facexai.images import to_uint8
+    from facexai.views.overlays import TINTS, overlay, png, scale_of
+    from facexai.views.report import write_report
+
+    write_report(folder, pair, saliency, model=model)
+    for index, role in enumerate(("probe", "gallery")):
+        face = to_uint8(pair.images[index])
+        (folder / f"{role}.png").write_bytes(png(face))
+        for name in TINTS:
+            tinted = overlay(face, getattr(saliency, name)[index].numpy(), name, limit=scale_of(saliency), enlarge=4)
+            (folder / f"{role}_{name}.png").write_bytes(png(tinted))
+    np.savez_compressed(
+        folder / "saliency.npz",
+        signed=saliency.signed.numpy(),
+        images=np.stack([to_uint8(image) for image in pair.images]),
+        score=saliency.score,
+        threshold=np.nan if model.threshold is None else model.threshold,
+        method=saliency.method,
+        model=model.name,
+    )
+
+
+# Benchmarks
+
+
+@app.command()
+def benchmark(
+    name: Annotated[str, typer.Argument(help="See `facexai list benchmarks`.", show_default=False)],
+    model: Model = "tutorial",
+    pairs: Annotated[Path | None, typer.Option(metavar="CSV", help="For `pairs`: name1,name2,same[,fold].")] = None,
+    images: Annotated[Path | None, typer.Option(metavar="DIR", help="For `pairs`: where the images lie.")] = None,
+    limit: Annotated[int | None, typer.Option(min=40, help="About so many pairs, for a quick look.")] = None,
+    flip: Annotated[bool, typer.Option(" /--no-flip", show_default=False, help="Without the mirror images.")] = True,
+    json: Json = None,
+) -> None:
+    """Measure a model's verification accuracy by the field's protocol: ten folds, flip averaging."""
+    from dataclasses import replace
+
+    from facexai.benchmarks import BENCHMARKS, PairListBenchmark, verify
+
+    with reporting(json) as result:
+        protocol = BENCHMARKS[name]
+        if isinstance(protocol, PairListBenchmark):
+            protocol = replace(protocol, pairs=pairs, images=images)
+        elif pairs or images:
+            raise InputError(f"--pairs and --images belong to the benchmark 'pairs'; {name} brings its own images")
+        network = load_network(model)
+        data = protocol.load()
+        report = verify(network, data if limit is None else data.limited(limit), flip=flip)
+        result |= {"model": network.name, "flip": flip} | report.to_json()
+        print_report(result)
+
+
+def print_report(result: Mapping[str, Any]) -> None:
+    """The figures of a verification benchmark."""
+    faces = "rendered faces; not to be compared with photos" if result["rendered"] else "photos"
+    print(f"{result['benchmark']} ({faces}), model {result['model']}")
+    print(f"accuracy   {result['accuracy']:8.2%} +- {result['accuracy_std']:.2%} over {result['folds']} folds")
+    print(f"AUC        {result['auc']:8.4f}")
+    print(f"EER        {result['eer']:8.2%}")
+    for far, tar in result["tar"].items():
+        print(f"TAR@{far:7}" + (f"{tar:8.2%}" if tar is not None else "       - (too few impostor pairs)"))
+    print(f"threshold  {result['threshold']:8.4f}")
+    print(f"{result['pairs']} pairs in {result['seconds']:.1f} s")
+
+
+# Rendered faces
+
+
+@app.command()
+def render(
+    out: Out,
+    identities: Annotated[int, typer.Option(min=1, help="People.")] = 10,
+    images: Annotated[int, typer.Option(min=1, help="Images of each.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same faces.")] = 42,
+    size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the images in pixels.")] = 112,
+    json: Json = None,
+) -> None:
+    """Render faces of made-up people: DIR/PERSON/IMAGE.png, images.csv with their poses, and a contact sheet."""
+    import time
+
+    from facexai.datasets import RenderedFaces
+
+    with reporting(json) as result:
+        refuse_used_folder(out)
+        start = time.perf_counter()
+        with staged(out) as folder:
+            write_rendered_faces(folder, RenderedFaces(identities, images, seed), size)
+        seconds = time.perf_counter() - start
+        result |= {"identities": identities, "images": identities * images, "seconds": seconds, "out": str(out)}
+        print(f"{identities * images} images of {identities} people in {seconds:.1f} s: {out}")
+
+
+def refuse_used_folder(out: Path) -> None:
+    """A data set must not mix with files that lie there already."""
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"--out must be an empty or a new folder; {out} holds files already")
+
+
+def write_rendered_faces(folder: Path, faces: "RenderedFaces", size: int) -> None:
+    """Images by person, a table of their circumstances, and a contact sheet of the first people."""
+    import csv
+
+    from PIL import Image
+
+    from facexai.rendering import contact_sheet, render_many
+
+    jobs = list(faces.jobs())
+    workers = (os.cpu_count() or 1) if len(jobs) > 250 else 1  # starting workers takes seconds
+    pixels = render_many(jobs, workers=workers, size=size)
+    with open(folder / "images.csv", "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["image", "identity", "yaw", "pitch", "roll", "age", "occluder"])
+        for index, (_, nuisance) in enumerate(jobs):
+            person, image = divmod(index, faces.images_per_identity)
+            name = f"{person:05d}/{image:03d}.png"
+            (folder / name).parent.mkdir(exist_ok=True)
+            Image.fromarray(pixels[index]).save(folder / name)
+            numbers = (nuisance.yaw, nuisance.pitch, nuisance.roll, nuisance.age)
+            table.writerow([name, person, *(f"{number:.2f}" for number in numbers), nuisance.occluder or ""])
+    columns = min(faces.images_per_identity, 8)
+    by_person = pixels.reshape(faces.identities, faces.images_per_identity, size, size, 3)
+    sheet = contact_sheet(list(by_person[:8, :columns].reshape(-1, size, size, 3)), columns)
+    Image.fromarray(sheet).save(folder / "contact_sheet.png")
+
+
+# Lists and speed
+
+
+@app.command("list")
+def list_names(kind: Annotated[str, typer.Argument(metavar="models|methods|benchmarks|presets")]) -> None:
+    """List what can be chosen by name."""
+    for name, item in known(kind).items():
+        first_line = (item.__doc__ or "").strip().partition("\n")[0]
+        print(f"{name:20}{first_line}".rstrip())
+
+
+def known(kind: str) -> Mapping[str, Any]:
+    """Everything of a kind, by name; the first line of its docstring says what it is."""
+    match kind:
+        case "models":
+            from facexai.models import ARCHITECTURES
+            from facexai.weights import SHIPPED
+
+            return dict.fromkeys(SHIPPED, Shipped) | {f"{name}@FILE": ARCHITECTURES[name] for name in ARCHITECTURES}
+        case "methods":
+            from facexai.explainers import EXPLAINERS
+
+            return {name: EXPLAINERS[name] for name in EXPLAINERS}
+        case "benchmarks":
+            from facexai.benchmarks import BENCHMARKS
+
+            return {name: BENCHMARKS[name] for name in BENCHMARKS}
+        case "presets":
+            from facexai.training import PRESETS
+
+            return {name: PRESETS[name] for name in PRESETS}
+    raise InputError(f"unknown list '{kind}'; choose one of models, methods, benchmarks, presets")
+
+
+class Shipped:
+    """Comes with facexai."""
+
+
+@bench_app.command("explain")
+def bench_explain(json: Json = None) -> None:
+    """Algorithm 1 on IResNet-50: literal, batched and local."""
+    from facexai import bench
+
+    with reporting(json) as result:
+        result |= bench.bench_explain()
+        print_measures(result)
+
+
+@bench_app.command("render")
+def bench_render(json: Json = None) -> None:
+    """Rendered faces a second at 112 pixels."""
+    from facexai import bench
+
+    with reporting(json) as result:
+        result |= bench.bench_render()
+        print_measures(result)
+
+
+def print_measures(result: Mapping[str, Any]) -> None:
+    """One line a figure."""
+    for name, value in result.items():
+        print(f"{name:32}{value:.4g}" if isinstance(value, float) else f"{name:32}{value}")
