@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 from facexai.errors import InputError
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 class Registry(Generic[T]):
@@ -19,11 +20,11 @@ class Registry(Generic[T]):
         self.kind = kind
         self._items: dict[str, T] = {}
 
-    def register(self, name: str) -> Callable[[T], T]:
+    def register(self, name: str) -> Callable[[Item], Item]:
         """Decorator that files a class or function under `name`."""
 
-        def file(item: T) -> T:
-            self[name] = item
+        def file(item: Item) -> Item:
+            self[name] = item  # type: ignore[assignment] - an Item is a T, and keeps its own type
             return item
 
         return file

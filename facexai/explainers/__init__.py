@@ -1,0 +1,15 @@
+"""Explainers: maps of where two faces look alike to a network, and where different.
+
+Importing a method's module files it in `EXPLAINERS`.
+"""
+
+from facexai.explainers.ddfv import DDFV as DDFV
+from facexai.explainers.ddfv import DDFVPaper as DDFVPaper
+from facexai.explainers.ddfv import Decomposition as Decomposition
+from facexai.explainers.ddfv import decompose as decompose
+from facexai.explainers.interface import EXPLAINERS as EXPLAINERS
+from facexai.explainers.interface import Explainer as Explainer
+from facexai.explainers.interface import explain as explain
+from facexai.explainers.interface import make_explainer as make_explainer
+from facexai.explainers.residuals import ImageResiduals as ImageResiduals
+from facexai.explainers.residuals import channel_residuals as channel_residuals

@@ -1,0 +1,150 @@
+"""The exact local algorithm: channel residuals from the pixels that can change, and from no others.
+
+Masking one feature changes one cell. A transposed convolution with kernel 4, stride 2 and padding 1 spreads a change of
+s x s cells over (2 s + 2) x (2 s + 2), so four of them reach windows of 4, 10, 22 and at last 46 x 46 of 112 x 112
+pixels. Everything outside stays as it is, to the last bit. So one reconstruction is made in full, and for each channel
+only the change is carried forward, through windows:
+
+    change of layer 1      d = -max(C[i]) x kernel of channel i              4 x 4, no convolution needed
+    through ReLU           d = ReLU(u + d) - ReLU(u)                         u: what the full pass had before its ReLU
+    through a layer        d = transposed convolution of d                   bias and everything unchanged cancel
+    through the output     d = tanh(u + d) - tanh(u)
+
+In eval mode BatchNorm is affine: its shift cancels, its scale is folded into the kernels. For 512 channels of 7 x 7
+cells this takes 24 GFLOP in place of the 651 of the printed loop.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facexai.models import ReconstructionDecoder
+
+LAYER = {"kernel_size": (4, 4), "stride": (2, 2), "padding": (1, 1), "output_padding": (0, 0), "dilation": (1, 1)}
+
+
+def is_local(decoder: nn.Module) -> bool:
+    """Whether `local_windows` computes what this decoder computes: known layers, fixed statistics."""
+    if type(decoder) is not ReconstructionDecoder or decoder.activation not in ("tanh", "none"):
+        return False
+    fixed_norms = all(
+        type(norm) is nn.BatchNorm2d and not norm.training and norm.running_var is not None for norm in decoder.norms
+    )
+    doubling_layers = all(
+        type(layer) is nn.ConvTranspose2d
+        and layer.groups == 1
+        and all(getattr(layer, name) == value for name, value in LAYER.items())
+        for layer in decoder.layers
+    )
+    return fixed_norms and doubling_layers and len(decoder.layers) == len(decoder.norms) + 1
+
+
+@torch.no_grad()
+def local_windows(features: Tensor, decoder: nn.Module, chunk: int = 64) -> tuple[Tensor, Tensor, tuple[int, int]]:
+    """The residual of every channel before normalization, inside the window that masking its maximum can reach.
+
+    Args:
+        features: last spatial map of one image. Shape (C, h, w).
+        decoder: one for which `is_local` holds.
+        chunk: channels carried through the windows at once.
+
+    Returns:
+        Windows (C, s, s), zero outside the image; row and column of their first pixels (C, 2); (H, W) of the image.
+    """
+    assert isinstance(decoder, ReconstructionDecoder)
+    maxima, cells = features.flatten(1).max(1)  # the first of equal maxima
+    kernels = folded_kernels(decoder)
+    before = [cell_windows(u, level + 1) for level, u in enumerate(pre_activations(features, decoder))]
+    size = (features.shape[1] << len(kernels), features.shape[2] << len(kernels))
+    inside = cell_windows(features.new_ones(1, 1, *size), len(kernels), outside=0.0)
+
+    first, *others = kernels
+    others = [subpixel_kernel(kernel) for kernel in others]
+    residuals = []
+    for channels in torch.arange(len(features), device=features.device).split(chunk):
+        cell = cells[channels]
+        change = -maxima[channels, None, None, None] * first[channels]  # (n, C/2, 4, 4)
+        for u, kernel in zip(before, others, strict=False):
+            change = upsample(
+                change_through_relu(u[cell], change), kernel
+            )  # (n, C/4, 10, 10), (.., 22, 22), (.., 46, 46)
+        if decoder.activation == "tanh":
+            change = change_through_tanh(before[-1][cell], change)
+        residuals.append(change.abs().mean(1) * inside[cell, 0])
+    return torch.cat(residuals), window_corners(cells, features.shape[2], len(kernels)), size
+
+
+def pre_activations(features: Tensor, decoder: ReconstructionDecoder) -> list[Tensor]:
+    """What the decoder holds before each ReLU and before its output. (C, h, w) -> (1, C/2, 2h, 2w), ..."""
+    x, before = features[None], []
+    for layer, norm in zip(decoder.layers, decoder.norms, strict=False):
+        before.append(norm(layer(x)))
+        x = torch.relu(before[-1])
+    return [*before, decoder.layers[-1](x)]
+
+
+def cell_windows(values: Tensor, level: int, outside: float = float("-inf")) -> Tensor:
+    """The window of each feature cell after `level` layers: (1, c, 2^level h, 2^level w) -> (h w, c, s, s).
+
+    Outside the map stands minus infinity, which no change can lift over a ReLU.
+    """
+    step = 2**level
+    padded = F.pad(values, (step - 1,) * 4, value=outside)
+    windows = padded.unfold(2, 3 * step - 2, step).unfold(3, 3 * step - 2, step)  # (1, c, h, w, s, s)
+    windows = windows[0].permute(1, 2, 0, 3, 4).flatten(0, 1)
+    return windows.contiguous(memory_format=torch.channels_last)
+
+
+def window_corners(cells: Tensor, columns: int, level: int) -> Tensor:
+    """Row and column of the first pixel of each cell's window after `level` layers. (n,) -> (n, 2)."""
+    position = torch.stack([cells // columns, cells % columns], dim=1)
+    return position * 2**level - (2**level - 1)
+
+
+def folded_kernels(decoder: ReconstructionDecoder) -> list[Tensor]:
+    """The kernels (in, out, 4, 4) with the scale of the BatchNorm that follows them folded in."""
+    norms = [norm for norm in decoder.norms if isinstance(norm, nn.BatchNorm2d)]
+    scales = [batchnorm_scale(norm)[:, None, None] for norm in norms]
+    layers = [layer.weight for layer in decoder.layers if isinstance(layer, nn.ConvTranspose2d)]
+    return [weight * scale for weight, scale in zip(layers, scales, strict=False)] + layers[-1:]
+
+
+def batchnorm_scale(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Tensor:
+    """The factor by which a BatchNorm in eval mode multiplies each channel. Shape (C,)."""
+    assert norm.running_var is not None
+    scale = (norm.running_var + norm.eps).rsqrt()
+    return scale if norm.weight is None else scale * norm.weight
+
+
+def subpixel_kernel(kernel: Tensor) -> Tensor:
+    """The 2 x 2 convolution whose four results a cell are the four pixels which that cell becomes.
+
+    A transposed convolution with kernel 4 and stride 2 gives `out[2 a + p] = x[a] k[p] + x[a - 1] k[p + 2]` along each
+    axis, so it equals an ordinary convolution over (x[a - 1], x[a]) with one set of channels for each p, followed by a
+    pixel shuffle.
+
+    Args:
+        kernel: of the transposed convolution. Shape (in, out, 4, 4).
+
+    Returns:
+        Kernel of the convolution, ready for `upsample`. Shape (4 out, in, 2, 2).
+    """
+    inputs, outputs = kernel.shape[:2]
+    taps = kernel.reshape(inputs, outputs, 2, 2, 2, 2).flip(2, 4)  # k[2 q + p] at [1 - q, p], rows then columns
+    taps = taps.permute(1, 3, 5, 0, 2, 4).reshape(4 * outputs, inputs, 2, 2)
+    return taps.contiguous(memory_format=torch.channels_last)
+
+
+def upsample(change: Tensor, kernel: Tensor) -> Tensor:
+    """Transposed convolution without padding, in subpixel form. (n, c, s, s) -> (n, c', 2 s + 2, 2 s + 2)."""
+    return F.pixel_shuffle(F.conv2d(change, kernel, padding=1), 2)
+
+
+def change_through_relu(before: Tensor, change: Tensor) -> Tensor:
+    """ReLU(before + change) - ReLU(before). `before` is overwritten."""
+    return (before + change).clamp_min_(0).sub_(before.clamp_min_(0))
+
+
+def change_through_tanh(before: Tensor, change: Tensor) -> Tensor:
+    """tanh(before + change) - tanh(before). `before` is overwritten."""
+    return (before + change).tanh_().sub_(before.tanh_())
