@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from facexai.views.explorers import ScoreExplorer, ThresholdExplorer
     from facexai.views.figures import show_channels, show_faces, show_pair, show_saliency
     from facexai.views.renderer import use_book_renderer
-    from facexai.views.report import write_report
+    from facexai.views.report import strongest_channels, write_report
 
 _HOME = {
     "ScoreExplorer": "explorers",
@@ -24,6 +24,7 @@ _HOME = {
     "show_saliency": "figures",
     "show_scores": "curves",
     "show_training": "curves",
+    "strongest_channels": "report",
     "use_book_renderer": "renderer",
     "write_report": "report",
 }
@@ -38,6 +39,7 @@ __all__ = [
     "show_saliency",
     "show_scores",
     "show_training",
+    "strongest_channels",
     "use_book_renderer",
     "write_report",
 ]

@@ -14,8 +14,10 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
+import torch
 
 from facexai.errors import InputError
+from facexai.explainers import Decomposition
 from facexai.pairs import FacePair
 from facexai.views.overlays import OPAQUE, POWER, TINTS, grey, pixels
 from facexai.views.renderer import CAPTION_STYLE
@@ -134,6 +136,25 @@ class ThresholdExplorer(Explorer):
         alt = alt or f"Both faces with the signed map of {count} channels, and a slider for the threshold T."
         payload["expected"] = [[value, self.sum_at(value)] for value in _grid_points(payload["range"])]
         super().__init__("threshold.js", payload, start, caption, alt)
+
+    @classmethod
+    def of(
+        cls, decomposition: Decomposition, pair: FacePair, *, threshold: float | None = None, **options: Any
+    ) -> "ThresholdExplorer":
+        """The explorer of a pair that `facexai.explainers.decompose` took apart.
+
+        Args:
+            decomposition: with the residuals of both images; channels that it does not count stay out of the map.
+            pair: the same faces.
+            threshold: the model's decision threshold tau.
+            options: further arguments of the class.
+        """
+        if len(decomposition.residuals) < 2:
+            raise InputError("the explorer shows both faces; decompose the pair with which='both'.")
+        stacks = zip(decomposition.residuals, decomposition.counted, strict=True)
+        residuals = torch.stack([maps.stack() * counted[:, None, None] for maps, counted in stacks])
+        options = {"score": decomposition.score, "start": decomposition.threshold, "threshold": threshold, **options}
+        return cls(pair, residuals.cpu(), decomposition.weights.cpu(), **options)
 
     def maps_at(self, threshold: float) -> np.ndarray:
         """S(T) of both faces from the unrounded residuals. Shape (2, H, W)."""

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from facexai.errors import InputError
 from facexai.pairs import FacePair, Saliency
 from facexai.views.canvas import Canvas
-from facexai.views.overlays import TINTS, colour_bar, overlay, pixels, scale_of, tint
+from facexai.views.overlays import TINTS, colour_bar, method_name, overlay, pixels, scale_of, tint
 from facexai.views.theme import GENUINE, IMPOSTOR, INK, QUIET, RULE, WIDTH
 from facexai.views.verdict import Verdict
 
@@ -116,7 +116,7 @@ def show_saliency(
             canvas.picture(overlay(face, values, name, limit=limit), left + column * (side + _GAP), y, side)
     for column, name in enumerate(maps, start=1):
         _map_column(canvas, name, left + column * (side + _GAP), side, bottom, limit)
-    scale = f"Method {saliency.method}; colours are linear and share one scale, 0 to {limit:.3g}."
+    scale = f"Method {method_name(saliency)}; colours are linear and share one scale, 0 to {limit:.3g}."
     shown = ", ".join(maps)
     default = f"What the two faces have in common and where they differ for the model (score {saliency.score:.3f})."
     words = alt or f"Probe and gallery face, each with its maps: {shown}. Score {saliency.score:.3f}."

@@ -69,6 +69,11 @@ def scale_of(saliency: Saliency) -> float:
     return float(saliency.signed.abs().max()) or 1.0
 
 
+def method_name(saliency: Saliency) -> str:
+    """The method without its options, for captions."""
+    return saliency.method.partition("(")[0]
+
+
 def pixels(image: Tensor | np.ndarray) -> np.ndarray:
     """Pixels for display, of a tensor (3, H, W) in [-1, 1] or of an array that is uint8 (H, W, 3) already."""
     return image if isinstance(image, np.ndarray) else to_uint8(image)
