@@ -238,7 +238,7 @@ def _fold_accuracy(
 
 
 def _embed(model: FaceRecognizer, images: Any, flip: bool, device: torch.device) -> np.ndarray:
-    faces = np.ascontiguousarray(images) if isinstance(images, np.ndarray) else load_faces(images, model.input_size[0])
+    faces = np.array(images) if isinstance(images, np.ndarray) else load_faces(images, model.input_size[0])
     batch = torch.from_numpy(faces).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
     return model.embed(batch, flip=flip).float().cpu().numpy()
 
