@@ -16,7 +16,9 @@ import pytest
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 # Parameters with which a notebook takes seconds. A new notebook needs a line here.
-FAST: dict[str, dict[str, Any]] = {}
+FAST: dict[str, dict[str, Any]] = {
+    "02_faces_and_scores": {"people": 4, "folds": 2, "pairs": 20},
+}
 LARGEST = 100_000  # bytes; a notebook with its figures has megabytes
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
