@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from facexai.datasets import RenderedFaces
     from facexai.models import FaceRecognizer
     from facexai.pairs import FacePair, Saliency
+    from facexai.training import DDFVConfig
 
 # click's class, or the copy of click inside newer releases of typer
 UsageError = typer.BadParameter.__mro__[1]
@@ -73,6 +74,8 @@ def describe_failure(error: BaseException) -> tuple[int, str]:
             return 2, str(error)
         case _ if isinstance(error, UsageError):
             return 2, f"{error.format_message()} (--help lists what there is)"  # type: ignore[attr-defined]
+        case ModuleNotFoundError(name="lightning_fabric"):
+            return 2, "training needs lightning-fabric; install it with: pip install 'facexai[train]'"
         case KeyboardInterrupt():
             return 1, str(error) or "interrupted"
         case OSError(errno=errno.ENOSPC):
@@ -228,15 +231,28 @@ def explain(
     from facexai.explainers import explain as explain_pair
 
     with reporting(json) as result:
+        options = read_settings(settings)
         network = load_network(model, threshold)
         pair = load_pair(probe, gallery, align=align, largest_face=largest_face)
-        saliency = explain_pair(pair, network, method, **read_settings(settings))
-        result |= decide(probe, gallery, network, saliency.score) | {"method": saliency.method, "files": []}
-        if out is not None:
-            with staged(out) as folder:
-                write_explanation(folder, pair, saliency, network)
-            result["files"] = sorted(str(out / name.name) for name in out.iterdir())
-            print(f"report: {out / 'report.html'}")
+        saliency = explain_pair(pair, network, method, **options)
+        files = [] if out is None else write_explanation(out, pair, saliency, network, method, options)
+        result |= decide(probe, gallery, network, saliency.score) | {"method": saliency.method, "files": files}
+        print("\n".join(file for file in files if file.endswith(".html")) or "--out DIR writes the maps and a report")
+
+
+def write_explanation(
+    out: Path, pair: "FacePair", saliency: "Saliency", model: "FaceRecognizer", method: str, options: dict[str, Any]
+) -> list[str]:
+    """Report, PNGs and raw maps in `out`, all or nothing; returns the files."""
+    from facexai.explainers import decompose
+    from facexai.views.report import strongest_channels, write_report
+
+    by_channels = method.startswith("ddfv")
+    channels = strongest_channels(decompose(pair, model, method, **options)) if by_channels else ()
+    with staged(out) as folder:
+        write_report(folder, pair, saliency, threshold=model.threshold, model_name=model.name, channels=channels)
+        names = sorted(file.name for file in folder.iterdir())
+    return [str(out / name) for name in names]
 
 
 @app.command()
@@ -274,32 +290,6 @@ def decide(probe: str, gallery: str, model: "FaceRecognizer", score: float) -> d
         "threshold": model.threshold,
         "accepted": verdict.accepted,
     }
-
-
-def write_explanation(folder: Path, pair: "FacePair", saliency: "Saliency", model: "FaceRecognizer") -> None:
-    """`report.html`, a PNG for each face and map, and `saliency.npz` with the raw maps."""
-    import numpy as np
-
-    from facexai.images import to_uint8
-    from facexai.views.overlays import TINTS, overlay, png, scale_of
-    from facexai.views.report import write_report
-
-    write_report(folder, pair, saliency, model=model)
-    for index, role in enumerate(("probe", "gallery")):
-        face = to_uint8(pair.images[index])
-        (folder / f"{role}.png").write_bytes(png(face))
-        for name in TINTS:
-            tinted = overlay(face, getattr(saliency, name)[index].numpy(), name, limit=scale_of(saliency), enlarge=4)
-            (folder / f"{role}_{name}.png").write_bytes(png(tinted))
-    np.savez_compressed(
-        folder / "saliency.npz",
-        signed=saliency.signed.numpy(),
-        images=np.stack([to_uint8(image) for image in pair.images]),
-        score=saliency.score,
-        threshold=np.nan if model.threshold is None else model.threshold,
-        method=saliency.method,
-        model=model.name,
-    )
 
 
 # Benchmarks
@@ -344,6 +334,70 @@ def print_report(result: Mapping[str, Any]) -> None:
         print(f"TAR@{far:7}" + (f"{tar:8.2%}" if tar is not None else "       - (too few impostor pairs)"))
     print(f"threshold  {result['threshold']:8.4f}")
     print(f"{result['pairs']} pairs in {result['seconds']:.1f} s")
+
+
+# Training
+
+
+@train_app.command("ddfv")
+def train_ddfv(
+    out: Out,
+    preset: Annotated[str, typer.Option(help="See `facexai list presets`.")] = "tutorial",
+    settings: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    json: Json = None,
+) -> None:
+    """Train recognition and reconstruction together, and save the model in --out."""
+    from facexai import training
+
+    with reporting(json) as result:
+        config = training.override(training.PRESETS[preset], settings or [])
+        checkpoint = out / "last.ckpt"
+        check_run_folder(checkpoint, resume)
+        card = {"command": " ".join(["facexai", "train", "ddfv", "--preset", preset, *with_flag("--set", settings)])}
+        try:
+            training.train_ddfv(config, out, resume=resume, validate=rendered_validation(config), card=card)
+        except KeyboardInterrupt:
+            way_on = "continue with --resume" if checkpoint.is_file() else "nothing was learnt yet; start again"
+            raise KeyboardInterrupt(f"interrupted; {way_on}") from None
+        network = load_network(str(out))
+        result |= {"out": str(out), "threshold": network.threshold, "card": network.card}
+        print(f"trained: {out} (use it with --model {out})")
+
+
+def check_run_folder(checkpoint: Path, resume: bool) -> None:
+    """Neither resume what is not there, nor overwrite a run that could be resumed."""
+    if resume and not checkpoint.is_file():
+        raise InputError(f"nothing to resume: {checkpoint} does not exist; start without --resume")
+    if not resume and checkpoint.is_file():
+        raise InputError(f"{checkpoint.parent} holds a run already; continue it with --resume or choose another --out")
+
+
+def with_flag(flag: str, values: list[str] | None) -> list[str]:
+    """`["--set", "a=1", "--set", "b=2"]`."""
+    return [word for value in values or [] for word in (flag, value)]
+
+
+def rendered_validation(config: "DDFVConfig") -> "Callable[[FaceRecognizer], dict[str, float]] | None":
+    """Judge of a model on rendered people whom training never sees; its threshold becomes the model's.
+
+    A threshold found on rendered faces says nothing about photos, so training on an image folder goes without.
+    """
+    if config.images:
+        return None
+    from facexai.benchmarks import RenderedProtocol, verify
+
+    people = min(max(config.identities // 100, 2), 20)  # a fold; ten folds
+    protocol = RenderedProtocol(
+        "validation", (0.0, 20.0), (0.0, 20.0), identities=people, images=2, pairs=4 * people, seed=999
+    )
+    data = protocol.load()
+
+    def validate(model: "FaceRecognizer") -> dict[str, float]:
+        report = verify(model, data, progress=False)
+        return {name: getattr(report, name) for name in ("accuracy", "auc", "eer", "threshold")}
+
+    return validate
 
 
 # Rendered faces
