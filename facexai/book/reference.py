@@ -53,7 +53,10 @@ def signature(name: str, item: object) -> str:
     """`name(arguments) -> result` for what can be called, the name and type for what cannot."""
     if not (inspect.isclass(item) or inspect.isroutine(item)):
         return f"{name}: {type(item).__name__}"
-    written = inspect.signature(item)
+    try:
+        written = inspect.signature(item)
+    except ValueError:  # exceptions have none
+        return name
     if inspect.isclass(item):
         written = written.replace(return_annotation=inspect.Signature.empty)
     # Types by their last name, as the source of the package writes them.
