@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
+from numba import njit
 
 from facexai.rendering.hair import beard_coverage, hair_colour, scalp_tint
 from facexai.rendering.head import LABEL, REGION_OF_TEXEL, TEXTURE, bell, sigmoid, smoothstep
@@ -150,7 +151,18 @@ def _labels(brows: np.ndarray, beard: np.ndarray, scalp: np.ndarray) -> np.ndarr
 
 
 def _blend(below: np.ndarray, above: np.ndarray, coverage: np.ndarray) -> np.ndarray:
-    return below + (above - below) * coverage[..., None]
+    """Lay one colour, or a picture, over a picture."""
+    return _blend_texels(below, np.broadcast_to(above, below.shape), coverage)
+
+
+@njit(cache=True)
+def _blend_texels(below, above, coverage):
+    blended = np.empty_like(below)
+    for i in range(below.shape[0]):
+        for j in range(below.shape[1]):
+            for k in range(3):
+                blended[i, j, k] = below[i, j, k] + (above[i, j, k] - below[i, j, k]) * coverage[i, j]
+    return blended
 
 
 def _oily() -> np.ndarray:

@@ -4,6 +4,7 @@ Hair is a shell that stands off the head and is cut out along a hairline; a bear
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from types import SimpleNamespace
 
 import cv2
@@ -118,9 +119,15 @@ def hairline(identity: Identity, grid: Grid) -> np.ndarray:
     )
 
 
+@lru_cache(maxsize=2)
+def _texture_hairline(identity: Identity) -> np.ndarray:
+    """Remembered, because the scalp and the shell both need it."""
+    return hairline(identity, TEXTURE)
+
+
 def scalp_tint(identity: Identity) -> np.ndarray:
     """How far hair darkens the skin below it; the whole of the hair where it is too short for a shell. (352, 352)."""
-    above = TEXTURE.row - hairline(identity, TEXTURE).astype(np.float32)
+    above = TEXTURE.row - _texture_hairline(identity).astype(np.float32)
     if _STYLES[hair_style(identity)].shell:
         return np.clip((0.8 + 0.22 * STRANDS + 0.1 * FINE) * smoothstep(above + 1.5 * STRANDS, -7, 6), 0, 0.92)
     return np.clip(0.72 + 0.10 * FINE, 0, 0.95) * smoothstep(above + 2.5 * CLOUDS, -6, 9)
@@ -202,7 +209,7 @@ def _hang_down(points: np.ndarray, hair: SimpleNamespace, style: HairStyle) -> n
 
 def _shell_texture(identity: Identity, hair: SimpleNamespace, style: HairStyle) -> np.ndarray:
     strands = _strands(hair, style)
-    above = TEXTURE.row - hairline(identity, TEXTURE)
+    above = TEXTURE.row - _texture_hairline(identity)
     ragged = (0.13 + 0.25 * style.fringe) * strands + 0.12 * FINE
     alpha = (
         0.5 + 0.55 * np.tanh(above / (3.5 + 2 * style.fringe + 2 * style.curl)) + ragged * np.exp(-((above / 8) ** 2))
