@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
+from facexai.errors import InputError
 from facexai.rendering.head import LABEL, SHELL, SHELL_STEP, TEXTURE, Grid, bell, sigmoid, smoothstep
-from facexai.rendering.identity import Identity
+from facexai.rendering.identity import COEFFICIENTS, SLICES, Identity
 from facexai.rendering.layers import ALPHA_CHANNEL, GLOSS, HAIR_MATERIAL, LABEL_CHANNEL, STRAND_CHANNEL, Layer
 from facexai.rendering.noise import CLOUDS, CURLS, FINE, LOCKS, STRANDS, WAVES
 from facexai.rendering.rasterizer import vertex_normals
@@ -97,6 +98,37 @@ def beard_style(identity: Identity) -> str:
     """Name of the beard that the beard coefficient selects."""
     coefficient = identity.named("hair").beard
     return [name for name, above in _BEARDS.items() if coefficient > above][-1]
+
+
+def wear(identity: Identity, hair: str | None = None, beard: str | None = None) -> Identity:
+    """The same person with another hair style or beard; colour, volume and the rest of the hair slice stay.
+
+    Args:
+        identity: who.
+        hair: one of `HAIR_STYLES`, or None to keep it.
+        beard: one of `BEARD_STYLES`, or None to keep it.
+
+    Raises:
+        InputError: unknown style.
+    """
+    vector = identity.vector.copy()
+    slots = {name: SLICES["hair"].start + COEFFICIENTS["hair"].index(name) for name in ("style", "beard")}
+    if hair is not None:
+        vector[slots["style"]] = _middle(hair, "hair style", [style.upto for style in _STYLES.values()], HAIR_STYLES)
+    if beard is not None:
+        bounds = [*list(_BEARDS.values())[1:], np.inf]
+        vector[slots["beard"]] = _middle(beard, "beard style", bounds, BEARD_STYLES)
+    return Identity(vector)
+
+
+def _middle(name: str, kind: str, upper_bounds: list[float], names: tuple[str, ...]) -> float:
+    """A coefficient well inside the interval that selects `name`."""
+    if name not in names:
+        raise InputError(f"unknown {kind} '{name}'; choose one of {', '.join(names)}")
+    index = names.index(name)
+    above = upper_bounds[index] if np.isfinite(upper_bounds[index]) else upper_bounds[index - 1] + 0.8
+    below = upper_bounds[index - 1] if index else above - 0.8
+    return (below + above) / 2
 
 
 def hair_colour(darkness: float, redness: float) -> np.ndarray:

@@ -3,7 +3,10 @@
 import multiprocessing
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -34,22 +37,22 @@ def render_many(jobs: Sequence[Job], workers: int = 2, size: int = 112, progress
         Images in the order of `jobs`. Shape (N, size, size, 3), uint8.
 
     Raises:
-        InputError: a negative number of workers.
-        KeyboardInterrupt: after the workers were stopped.
+        InputError: a negative number of workers, or a script that starts workers without
+            `if __name__ == "__main__":` (every worker imports the script anew).
     """
     if workers < 0:
         raise InputError(f"workers must be 0 or more; got {workers}.")
     images = np.empty((len(jobs), size, size, 3), np.uint8)
-    chunks = _chunks(jobs, size)
+    chunks = chunks_by_identity(jobs, size)
     silent = not (progress and sys.stderr.isatty())
     with tqdm(total=len(jobs), desc="render", unit="img", disable=silent) as bar:
-        for indices, rendered in _render_chunks(chunks, min(workers, len(chunks))):
+        for indices, rendered in render_chunks(chunks, min(workers, len(chunks))):
             images[indices] = rendered
             bar.update(len(indices))
     return images
 
 
-def _chunks(jobs: Sequence[Job], size: int) -> list[Chunk]:
+def chunks_by_identity(jobs: Sequence[Job], size: int) -> list[Chunk]:
     """Jobs sorted by identity (in order of first appearance), cut into chunks of at most one identity each."""
     by_identity: dict[Identity, list[int]] = {}
     for index, (identity, _) in enumerate(jobs):
@@ -60,20 +63,35 @@ def _chunks(jobs: Sequence[Job], size: int) -> list[Chunk]:
     return [(part, [jobs[index] for index in part], size) for part in parts]
 
 
-def _render_chunks(chunks: list[Chunk], workers: int):
+def render_chunks(chunks: list[Chunk], workers: int) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Indices and images of each chunk, in the order in which they are finished."""
     if workers <= 1:
         yield from map(_render_chunk, chunks)
         return
     # A fresh interpreter per worker: a fork would copy the locks of live threads (torch, OpenCV) as they stand.
-    pool = multiprocessing.get_context("spawn").Pool(workers, initializer=_start_worker)
-    try:
-        yield from pool.imap_unordered(_render_chunk, chunks)
-        pool.close()
-    except BaseException:
-        pool.terminate()
-        raise
-    finally:
-        pool.join()
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as executor:
+        try:
+            yield from _as_finished(executor, iter(chunks), ahead=4 * workers)
+        except BrokenProcessPool:
+            raise InputError(
+                "a worker process ended early; a script must call render_many below `if __name__ == '__main__':`, "
+                "or set workers=0."
+            ) from None
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+
+def _as_finished(
+    executor: ProcessPoolExecutor, chunks: Iterator[Chunk], ahead: int
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Keep `ahead` chunks under way, so that results do not pile up faster than they are fetched."""
+    running = {executor.submit(_render_chunk, chunk) for chunk in islice(chunks, ahead)}
+    while running:
+        finished, running = wait(running, return_when=FIRST_COMPLETED)
+        running |= {executor.submit(_render_chunk, chunk) for chunk in islice(chunks, len(finished))}
+        for future in finished:
+            yield future.result()
 
 
 def _start_worker() -> None:

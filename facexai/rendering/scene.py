@@ -69,7 +69,7 @@ class Rendering:
 
 
 @dataclass(frozen=True)
-class _Head:
+class Head:
     """What an identity looks like before any circumstances."""
 
     vertices: np.ndarray
@@ -94,13 +94,13 @@ class _Buffers:
 
 
 @lru_cache(maxsize=16)
-def _build_head(identity: Identity) -> _Head:
+def build_head(identity: Identity) -> Head:
     """Shape, texture and hair of an identity; remembered, as many images show one person."""
     vertices = head_shape(identity)
     skin = Layer(SKIN_MATERIAL, vertices, skin_texture(identity), _ambient_occlusion(vertices), _SKIN_FOLLOWS)
     ears = [] if covers_ears(identity) else ear_layers(identity, mean_skin_colour(identity))
     gloss = float(np.exp(0.3 * identity.named("skin").gloss))
-    return _Head(vertices, [skin, *ears], hair_layers(identity, vertices), eye_of(identity), gloss)
+    return Head(vertices, [skin, *ears], hair_layers(identity, vertices), eye_of(identity), gloss)
 
 
 def _ambient_occlusion(vertices: np.ndarray) -> np.ndarray:
@@ -146,7 +146,7 @@ def render(
     """
     nuisance = Nuisance() if nuisance is None else nuisance
     alignment = _check(size, alignment)
-    head = _build_head(identity)
+    head = build_head(identity)
     weights = np.array(
         [nuisance.mouth_open, nuisance.smile, nuisance.eye_closure, nuisance.brow_raise, nuisance.age], np.float32
     )
@@ -189,7 +189,7 @@ def _flatten(points: np.ndarray, distance: float) -> np.ndarray:
 
 
 def _draw(
-    head: _Head, nuisance: Nuisance, weights: np.ndarray, alignment: np.ndarray, size: int
+    head: Head, nuisance: Nuisance, weights: np.ndarray, alignment: np.ndarray, size: int
 ) -> tuple[_Buffers, np.ndarray, np.ndarray]:
     """Draw all layers; returns the z-buffer, linear light and labels at `SAMPLES` times the size."""
     fine = size * SAMPLES
@@ -229,7 +229,7 @@ def _draw(
     return buffers, light, labels
 
 
-def _layers(head: _Head, nuisance: Nuisance, weights: np.ndarray) -> list[Layer]:
+def _layers(head: Head, nuisance: Nuisance, weights: np.ndarray) -> list[Layer]:
     if nuisance.occluder is None:
         return [*head.layers, *head.hair]
     skin = head.vertices[::SHELL_STEP, ::SHELL_STEP] + np.tensordot(weights, _SHELL_EXPRESSIONS, 1)
@@ -282,7 +282,7 @@ def _attributes(layer: Layer, views: tuple[np.ndarray, ...], shadow_map: np.ndar
     return attributes
 
 
-def _face(head: _Head, nuisance: Nuisance, size: int) -> Face:
+def _face(head: Head, nuisance: Nuisance, size: int) -> Face:
     return Face(
         mouth_open=float(nuisance.mouth_open),
         closure=float(nuisance.eye_closure),
