@@ -80,6 +80,8 @@ def describe_failure(error: BaseException) -> tuple[int, str]:
             return 1, str(error) or "interrupted"
         case OSError(errno=errno.ENOSPC):
             return 1, f"the disk is full ({error.filename or error.strerror}); free some space and run this again"
+        case RuntimeError() if "inline_container" in str(error):  # what torch.save makes of a failed write
+            return 1, "a checkpoint could not be written whole, most likely because the disk is full; free some space"
         case _:
             return 1, f"{type(error).__name__}: {error} (FACEXAI_DEBUG=1 shows where)"
 
@@ -348,8 +350,11 @@ def train_ddfv(
     json: Json = None,
 ) -> None:
     """Train recognition and reconstruction together, and save the model in --out."""
+    import logging
+
     from facexai import training
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells which precision it uses
     with reporting(json) as result:
         config = training.override(training.PRESETS[preset], settings or [])
         checkpoint = out / "last.ckpt"
@@ -358,8 +363,10 @@ def train_ddfv(
         try:
             training.train_ddfv(config, out, resume=resume, validate=rendered_validation(config), card=card)
         except KeyboardInterrupt:
-            way_on = "continue with --resume" if checkpoint.is_file() else "nothing was learnt yet; start again"
-            raise KeyboardInterrupt(f"interrupted; {way_on}") from None
+            if checkpoint.is_file():
+                raise KeyboardInterrupt("interrupted; continue with --resume") from None
+            remove_if_empty(out)
+            raise KeyboardInterrupt("interrupted; nothing was learnt yet; start again") from None
         network = load_network(str(out))
         result |= {"out": str(out), "threshold": network.threshold, "card": network.card}
         print(f"trained: {out} (use it with --model {out})")
@@ -371,6 +378,12 @@ def check_run_folder(checkpoint: Path, resume: bool) -> None:
         raise InputError(f"nothing to resume: {checkpoint} does not exist; start without --resume")
     if not resume and checkpoint.is_file():
         raise InputError(f"{checkpoint.parent} holds a run already; continue it with --resume or choose another --out")
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder that a run made and did not use."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def with_flag(flag: str, values: list[str] | None) -> list[str]:
@@ -385,16 +398,16 @@ def rendered_validation(config: "DDFVConfig") -> "Callable[[FaceRecognizer], dic
     """
     if config.images:
         return None
-    from facexai.benchmarks import RenderedProtocol, verify
+    from facexai import benchmarks
 
     people = min(max(config.identities // 100, 2), 20)  # a fold; ten folds
-    protocol = RenderedProtocol(
+    protocol = benchmarks.RenderedProtocol(
         "validation", (0.0, 20.0), (0.0, 20.0), identities=people, images=2, pairs=4 * people, seed=999
     )
     data = protocol.load()
 
     def validate(model: "FaceRecognizer") -> dict[str, float]:
-        report = verify(model, data, progress=False)
+        report = benchmarks.verify(model, data, progress=False)
         return {name: getattr(report, name) for name in ("accuracy", "auc", "eer", "threshold")}
 
     return validate

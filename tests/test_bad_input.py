@@ -1,8 +1,10 @@
 """What cannot be used is refused by the command line in one line with its exit status, and leaves nothing behind."""
 
 import errno
+import json
 import os
 import shutil
+import signal
 import struct
 import zlib
 from pathlib import Path
@@ -18,7 +20,8 @@ from facexai.errors import InputError
 from facexai.images import TEMPLATE, load_image
 from facexai.models import build
 from facexai.pairs import FacePair
-from facexai.weights import save_model
+from facexai.training import ddfv
+from facexai.weights import load_model, save_model
 
 
 @pytest.fixture(autouse=True)
@@ -214,3 +217,86 @@ def test_what_is_unexpected_is_one_line_unless_debugging(capsys, monkeypatch, fi
     monkeypatch.setenv("FACEXAI_DEBUG", "1")
     with pytest.raises(RuntimeError, match="first line"):
         cli.main(arguments)
+
+
+# Training
+
+
+SMALL_RUN = ["identities=2", "images_per_identity=4", "batch_size=4", "epochs=2", "precision=32-true"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """One cache for all runs of this file: the faces are rendered once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def train(monkeypatch, cache, tmp_path):
+    """Arguments of a run of four steps into `tmp_path / "run"`; validation is tested elsewhere."""
+    monkeypatch.setattr(cli, "rendered_validation", lambda config: lambda model: {"threshold": 0.5})
+    monkeypatch.setenv("FACEXAI_CACHE", str(cache))
+    settings = [word for setting in SMALL_RUN for word in ("--set", setting)]
+    return ["train", "ddfv", "--preset", "smoke", *settings, "--out", str(tmp_path / "run")]
+
+
+def press_ctrl_c(monkeypatch, name, *, after=0):
+    """Send SIGINT from inside the training loop, once the function `name` in it was called `after` times."""
+    original, calls = getattr(ddfv, name), []
+
+    def interrupted(*arguments, **options):
+        calls.append(1)
+        if len(calls) > after:
+            signal.raise_signal(signal.SIGINT)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(ddfv, name, interrupted)
+
+
+def test_ctrl_c_in_training_and_what_may_follow(capsys, monkeypatch, train, tmp_path):
+    run, checkpoint = tmp_path / "run", tmp_path / "run" / "last.ckpt"
+    with monkeypatch.context() as patch:
+        press_ctrl_c(patch, "lr_factor", after=2)
+        assert cli.main(train) == 1
+    assert capsys.readouterr().err == "facexai: interrupted; continue with --resume\n"
+    assert sorted(file.name for file in run.iterdir()) == ["config.json", "last.ckpt", "log.jsonl"]
+
+    assert "holds a run already" in refused(capsys, run, *train)
+    assert "cannot resume with another lr" in refused(capsys, run, *train, "--set", "lr=1", "--resume")
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[: len(whole) // 2])
+    assert "last.ckpt is damaged" in refused(capsys, run, *train, "--resume")
+    checkpoint.write_bytes(whole)
+
+    assert cli.main([*train, "--resume"]) == 0
+    steps = [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()]
+    assert sorted(set(steps)) == [1, 2, 3, 4]
+    assert load_model(run).threshold == 0.5
+
+
+def test_ctrl_c_before_the_first_checkpoint(capsys, monkeypatch, train, tmp_path):
+    press_ctrl_c(monkeypatch, "_training_set")
+    assert cli.main(train) == 1
+    assert capsys.readouterr().err == "facexai: interrupted; nothing was learnt yet; start again\n"
+    assert snapshot(tmp_path) == []
+
+
+def test_nothing_to_resume(capsys, train, tmp_path):
+    assert "nothing to resume" in refused(capsys, tmp_path, *train, "--resume")
+
+
+def test_a_full_disk_in_training(capsys, monkeypatch, train, tmp_path):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(torch, "save", full)
+    assert cli.main([*train, "--set", "epochs=1"]) == 1
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "the disk is full" in line
+    assert sorted(file.name for file in (tmp_path / "run").iterdir()) == ["config.json", "log.jsonl"]
+
+
+def test_what_torch_says_of_a_full_disk_is_translated():
+    error = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 640 vs 598")
+    status, line = cli.describe_failure(error)
+    assert status == 1 and "the disk is full" in line

@@ -5,16 +5,20 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from facexai import cli, detection
+import facexai
+from facexai import benchmarks, cli, detection
+from facexai.benchmarks import BENCHMARKS, RenderedProtocol
 from facexai.detection import Detection
 from facexai.images import TEMPLATE, load_image
 from facexai.models import build
+from facexai.training import PRESETS, DDFVConfig
 from facexai.weights import load_model, save_model
 
 
@@ -173,3 +177,30 @@ def test_a_reader_that_goes_away_leaves_no_traceback():
     command = f'{sys.executable} -c \'from facexai.cli import main; exit(main(["list", "models"]))\''
     piped = subprocess.run(f"{command} | true", shell=True, capture_output=True, text=True)
     assert piped.stderr == ""
+
+
+@pytest.mark.parametrize("what", ["explain", "render"])
+def test_bench_prints_what_was_measured(capsys, monkeypatch, what):
+    measured = {"local_seconds": 0.125, "machine": "two cores"}
+    monkeypatch.setitem(sys.modules, "facexai.bench", SimpleNamespace(**{f"bench_{what}": lambda: dict(measured)}))
+    monkeypatch.setattr(facexai, "bench", sys.modules["facexai.bench"], raising=False)
+    out, err = run(capsys, "bench", what, "--json", "-")
+    assert json.loads(out) == measured and "0.125" in err and "two cores" in err
+
+
+def test_training_on_rendered_faces_is_judged_on_others(monkeypatch):
+    protocols = []
+    monkeypatch.setattr(RenderedProtocol, "load", lambda protocol: protocols.append(protocol))
+    validate = cli.rendered_validation(DDFVConfig(identities=3000))
+    assert validate is not None
+    [protocol] = protocols
+    assert protocol.seed not in {preset.data_seed for preset in map(PRESETS.__getitem__, PRESETS)}
+    assert protocol.seed not in {BENCHMARKS[name].seed for name in BENCHMARKS if name != "pairs"}
+
+    report = SimpleNamespace(accuracy=0.9, auc=0.95, eer=0.1, threshold=0.3, pairs=10)
+    monkeypatch.setattr(benchmarks, "verify", lambda model, data, progress: report)
+    assert validate(build("mobilefacenet")) == {"accuracy": 0.9, "auc": 0.95, "eer": 0.1, "threshold": 0.3}
+
+
+def test_no_threshold_from_rendered_faces_for_a_network_trained_on_photos():
+    assert cli.rendered_validation(DDFVConfig(images="photos")) is None
