@@ -48,7 +48,7 @@ TINTS = {
     for tint in (
         Tint("similarity", (0, 122, 138), "raises the score"),
         Tint("dissimilarity", (214, 79, 0), "lowers the score"),
-        Tint("discriminative", (94, 53, 148), "matters, either way"),
+        Tint("discriminative", (88, 56, 168), "matters, either way"),
     )
 }
 

@@ -9,7 +9,7 @@ RULE = "#e4e7eb"
 GENUINE = "#007a8a"
 IMPOSTOR = "#d64f00"
 # For several curves in one figure: distinct for colour-blind readers, dark enough on white.
-SERIES = ("#007a8a", "#d64f00", "#5e3594", "#3a6ea5", "#8a6d00", "#a8325e", "#4c6b22")
+SERIES = ("#007a8a", "#d64f00", "#5838a8", "#3a6ea5", "#8a6d00", "#a8325e", "#4c6b22")
 WIDTH = 700
 
 _AXIS = {
