@@ -23,6 +23,7 @@ class MaxPoolHead(nn.Module):
 
     def __init__(self, channels: int, normalize: bool = True) -> None:
         super().__init__()
+        self.dimension = channels
         self.bn = nn.BatchNorm1d(channels, affine=False) if normalize else nn.Identity()
 
     @property
@@ -42,6 +43,7 @@ class FullyConnectedHead(nn.Module):
 
     def __init__(self, channels: int = 512, size: int = 7, dimension: int = 512, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dimension = dimension
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(channels * size * size, dimension)
         self.features = nn.BatchNorm1d(dimension, eps=1e-5)
@@ -60,6 +62,7 @@ class GlobalDepthwiseHead(nn.Module):
 
     def __init__(self, channels: int = 512, size: int = 7, dimension: int = 128) -> None:
         super().__init__()
+        self.dimension = dimension
         self.GDC_dw = nn.Conv2d(channels, channels, size, groups=channels, bias=False)
         self.GDC_bn = nn.BatchNorm2d(channels)
         self.features = nn.Conv2d(channels, dimension, 1, bias=False)

@@ -45,6 +45,11 @@ class FaceRecognizer(nn.Module):
         self.card: dict[str, Any] = {}
         self.architecture: dict[str, Any] = {}
 
+    @property
+    def dimension(self) -> int:
+        """D, the length of an embedding."""
+        return int(self.head.dimension)  # type: ignore[arg-type]
+
     def features(self, images: Tensor) -> Tensor:
         """Last spatial map of aligned faces. (N, 3, H, W) in [-1, 1] -> (N, C, h, w)."""
         if images.ndim != 4 or images.shape[1:] != (3, *self.input_size):
@@ -64,7 +69,7 @@ class FaceRecognizer(nn.Module):
 
         Args:
             images: aligned faces in [-1, 1].
-            flip: add the head's output on the mirrored images before normalising, as insightface's `verification.py` does.
+            flip: add the head's output on the mirrored images before normalising (insightface's `verification.py`).
         """
         pooled = self.pool(self.features(images))
         if flip:

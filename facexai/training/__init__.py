@@ -1,0 +1,7 @@
+"""Training loops, and the presets that hold the papers' values."""
+
+from facexai.training.configs import PRESETS as PRESETS
+from facexai.training.configs import DDFVConfig as DDFVConfig
+from facexai.training.configs import override as override
+from facexai.training.ddfv import train_ddfv as train_ddfv
+from facexai.training.loop import read_log as read_log

@@ -1,0 +1,127 @@
+"""What a training run is: frozen settings, and presets that are small diffs with reasons."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from facexai.errors import InputError
+from facexai.registry import Registry
+
+
+@dataclass(frozen=True)
+class DDFVConfig:
+    """Joint training of recognition and reconstruction. The defaults are the paper's where it prints a value.
+
+    Source: DDFV paper, III.C and IV.A. "not printed" marks our own choices.
+    """
+
+    # the network
+    architecture: str = "ddfv-iresnet50"  # IV.A: "ResNet-50", ArcFace's flavour
+    normalize: bool = False  # III.C prints global max pooling and nothing after it; see models.MaxPoolHead
+
+    # the data: an identity folder, or rendered faces where `images` is empty
+    images: str = ""  # IV.A: MS1Mv2, unpacked as one folder an identity
+    identities: int = 500  # rendered faces only, as are the next two
+    images_per_identity: int = 20
+    data_seed: int = 1
+
+    # the losses
+    scale: float = 64.0  # ArcFace's s, not printed
+    margin: float = 0.5  # ArcFace's m, not printed
+    margin_epochs: float = 0.0  # the margin grows from 0 over these epochs; not printed
+    reconstruction_weight: float = 1.0  # lambda of eq. 2, value not printed
+    reconstructed: float = 1.0  # share of each batch that is decoded
+    detach_decoder: bool = False  # III.C: "jointly trained", so the gradient of L_rec reaches the trunk
+
+    # the optimisers
+    epochs: int = 25  # IV.A
+    batch_size: int = 128  # not printed
+    optimizer: Literal["sgd", "adamw"] = "sgd"  # IV.A, for recognition
+    lr: float = 0.02  # IV.A, "initial learning rate of 0.02"
+    momentum: float = 0.9  # not printed
+    weight_decay: float = 5e-4  # not printed; ArcFace's
+    decoder_lr: float = 2e-4  # IV.A, Adam, for the decoder
+    schedule: Literal["steps", "cosine"] = "steps"  # x 0.1 at 40, 64 and 88 % of the run; not printed
+    warmup: float = 0.0  # share of the run in which the learning rates rise from 0
+
+    # the machine
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    compile: bool = False  # torch.compile: needs a C++ compiler, a minute to start, then up to 1.6 times as fast
+    seed: int = 42
+    half: bool = False  # store the trained weights as float16
+    log_every: int = 20  # steps
+    checkpoint_every: int = 500  # steps
+
+    def __post_init__(self) -> None:
+        for name in ("identities", "images_per_identity", "epochs", "batch_size", "log_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if not 0 < self.reconstructed <= 1:
+            raise InputError(f"reconstructed must be a share in (0, 1]; got {self.reconstructed}")
+
+    def to_json(self) -> dict[str, Any]:
+        """All settings, in the order above."""
+        return asdict(self)
+
+
+PRESETS: Registry[DDFVConfig] = Registry("preset")
+PRESETS["paper-ddfv"] = DDFVConfig()
+PRESETS["tutorial"] = replace(
+    PRESETS["paper-ddfv"],
+    architecture="tutorial",  # a network that two cores can train
+    normalize=True,  # without it impostor cosines are high and the maps hardly depend on the partner
+    identities=3000,
+    images_per_identity=18,
+    scale=32.0,  # s = 64 suits embeddings of 512 dimensions and millions of images
+    margin=0.35,
+    margin_epochs=2.0,  # a small network does not start under the full margin
+    reconstruction_weight=5.0,  # an hour is short: faces that can be recognised come sooner
+    reconstructed=0.5,  # half of the decoder's work, and the same gradient on average
+    epochs=10,
+    optimizer="adamw",  # reaches in ten epochs what SGD needs many more for
+    lr=2e-3,
+    weight_decay=5e-2,
+    decoder_lr=2e-3,
+    schedule="cosine",
+    warmup=0.02,
+    half=True,  # half the file; scores move by less than 0.001
+    precision="bf16-mixed",  # about three times as fast on processors that have it
+)
+PRESETS["smoke"] = replace(
+    PRESETS["tutorial"], identities=8, images_per_identity=4, epochs=2, batch_size=16, log_every=1, margin_epochs=0.0
+)
+
+
+def override(config: DDFVConfig, settings: Sequence[str]) -> DDFVConfig:
+    """`config` with `key=value` texts applied; a value must be of the field's type.
+
+    Raises:
+        InputError: no `=`, an unknown key (the known ones are listed), or a value of another type.
+    """
+    known = {field.name: field for field in fields(config)}
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise InputError(f"a setting is key=value; got '{setting}'")
+        if key not in known:
+            raise InputError(f"unknown setting '{key}'; choose one of {', '.join(known)}")
+        changes[key] = _parse(key, text, getattr(config, key), known[key].type)
+    return replace(config, **changes)
+
+
+def _parse(key: str, text: str, current: Any, kind: Any) -> Any:
+    if isinstance(current, str):
+        choices = getattr(kind, "__args__", ())
+        if choices and text not in choices:
+            raise InputError(f"{key} must be one of {', '.join(choices)}; got '{text}'")
+        return text
+    try:
+        value = json.loads(text.lower())
+    except ValueError:
+        value = None
+    wanted = (int, float) if isinstance(current, float) else type(current)
+    if not isinstance(value, wanted) or isinstance(value, bool) != isinstance(current, bool):
+        raise InputError(f"{key} must be a {type(current).__name__}; got '{text}'")
+    return float(text) if isinstance(current, float) else value
