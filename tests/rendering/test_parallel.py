@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from facexai.errors import InputError
+from facexai.rendering import measure_throughput, render, render_many, sample_identity, sample_nuisance
+
+
+@pytest.fixture(scope="module")
+def jobs():
+    generator = np.random.default_rng(0)
+    return [(sample_identity(int(seed)), sample_nuisance(generator)) for seed in (3, 1, 3, 2, 1, 3)]
+
+
+def test_order_does_not_depend_on_identities(jobs):
+    images = render_many(jobs, workers=0, size=64)
+    for image, (identity, nuisance) in zip(images, jobs, strict=True):
+        np.testing.assert_array_equal(image, render(identity, nuisance, size=64).image)
+
+
+def test_other_processes_render_the_same_images(jobs):
+    np.testing.assert_array_equal(render_many(jobs, workers=2, size=64), render_many(jobs, workers=0, size=64))
+
+
+def test_no_jobs_no_images():
+    assert render_many([], workers=2, size=32).shape == (0, 32, 32, 3)
+
+
+def test_it_is_silent_without_a_terminal(jobs, capsys):
+    render_many(jobs[:2], workers=0, size=32)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_negative_workers_are_refused(jobs):
+    with pytest.raises(InputError, match="workers must be 0 or more"):
+        render_many(jobs, workers=-1)
+
+
+def test_a_worker_passes_on_what_is_wrong(jobs):
+    with pytest.raises(InputError, match="size must be 16 to 1024"):
+        render_many(jobs, workers=2, size=8)
+
+
+def test_throughput_is_measured():
+    measured = measure_throughput(workers=0, count=40, size=32)
+    assert measured["images"] == 40 and measured["images_per_second"] > 1
+    with pytest.raises(InputError, match="at least 40"):
+        measure_throughput(count=3)
