@@ -531,7 +531,10 @@ def bench_render(json: Json = None) -> None:
         print_measures(result)
 
 
-def print_measures(result: Mapping[str, Any]) -> None:
-    """One line a figure."""
+def print_measures(result: Mapping[str, Any], prefix: str = "") -> None:
+    """One line a figure; those that belong together share the first word of their names."""
     for name, value in result.items():
-        print(f"{name:32}{value:.4g}" if isinstance(value, float) else f"{name:32}{value}")
+        if isinstance(value, Mapping):
+            print_measures(value, f"{prefix}{name} ")
+        else:
+            print(f"{prefix + name:44}{value:.4g}" if isinstance(value, float) else f"{prefix + name:44}{value}")
