@@ -16,7 +16,7 @@ from tqdm import tqdm
 from facexai.errors import InputError
 from facexai.rendering.identity import Identity
 from facexai.rendering.nuisance import Nuisance
-from facexai.rendering.scene import render
+from facexai.rendering.scene import check_size, render
 
 Job = tuple[Identity, Nuisance]
 Chunk = tuple[list[int], list[Job], int]
@@ -37,11 +37,12 @@ def render_many(jobs: Sequence[Job], workers: int = 2, size: int = 112, progress
         Images in the order of `jobs`. Shape (N, size, size, 3), uint8.
 
     Raises:
-        InputError: a negative number of workers, or a script that starts workers without
+        InputError: a negative number of workers, a size outside 16..1024, or a script that starts workers without
             `if __name__ == "__main__":` (every worker imports the script anew).
     """
     if workers < 0:
         raise InputError(f"workers must be 0 or more; got {workers}.")
+    check_size(size)
     images = np.empty((len(jobs), size, size, 3), np.uint8)
     chunks = chunks_by_identity(jobs, size)
     silent = not (progress and sys.stderr.isatty())

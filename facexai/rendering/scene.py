@@ -145,7 +145,8 @@ def render(
         InputError: size outside 16..1024, or an alignment that is not a finite (2, 3) matrix.
     """
     nuisance = Nuisance() if nuisance is None else nuisance
-    alignment = _check(size, alignment)
+    check_size(size)
+    alignment = _check_alignment(alignment)
     head = build_head(identity)
     weights = np.array(
         [nuisance.mouth_open, nuisance.smile, nuisance.eye_closure, nuisance.brow_raise, nuisance.age], np.float32
@@ -169,9 +170,13 @@ def render(
     )
 
 
-def _check(size: int, alignment: np.ndarray | None) -> np.ndarray | None:
+def check_size(size: int) -> None:
+    """Raise `InputError` unless an image of this side can be rendered."""
     if not 16 <= size <= 1024:
         raise InputError(f"size must be 16 to 1024 pixels; got {size}.")
+
+
+def _check_alignment(alignment: np.ndarray | None) -> np.ndarray | None:
     if alignment is None:
         return None
     alignment = np.asarray(alignment, np.float64)

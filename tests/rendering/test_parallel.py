@@ -35,7 +35,7 @@ def test_negative_workers_are_refused(jobs):
         render_many(jobs, workers=-1)
 
 
-def test_a_worker_passes_on_what_is_wrong(jobs):
+def test_bad_sizes_are_refused_before_workers_start(jobs):
     with pytest.raises(InputError, match="size must be 16 to 1024"):
         render_many(jobs, workers=2, size=8)
 
