@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -99,8 +100,7 @@ def train_ddfv(
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    fabric = Fabric(precision=config.precision)  # type: ignore[arg-type]
-    fabric.launch()
+    fabric = _fabric(config)
     with fabric.rank_zero_first():
         images, identity = _training_set(config, progress and fabric.is_global_zero)
     per_epoch = batches_per_epoch(len(images), config.batch_size, fabric.world_size)
@@ -173,6 +173,19 @@ def train_ddfv(
         _finish(out, config, model, {**(card or {}), **_facts(config, images, step, meter, fabric, metrics)}, metrics)
     fabric.barrier()
     return out
+
+
+def _fabric(config: DDFVConfig) -> Fabric:
+    """One process, or those that `torchrun` has started: it says how many in the environment."""
+    world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    fabric = Fabric(
+        devices=local,
+        num_nodes=world // local,
+        strategy="ddp" if world > 1 else "auto",
+        precision=config.precision,  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
 
 
 def _training_set(config: DDFVConfig, progress: bool) -> tuple[Images, np.ndarray]:

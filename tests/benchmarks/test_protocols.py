@@ -1,0 +1,81 @@
+"""Rendered protocols: nobody in two folds, no pair twice, labels that tell the truth."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from facexai.benchmarks import BENCHMARKS, RenderedProtocol
+from facexai.errors import InputError
+
+SMALL = RenderedProtocol("small", (0, 10), (70, 90), identities=3, images=2, pairs=8, folds=3, seed=1234)
+NAMES = ["synthetic-lfw", "synthetic-cfp-ff", "synthetic-cfp-fp"]
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    patch.setenv("FACEXAI_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield SMALL.load(progress=False)
+    patch.undo()
+
+
+def person_and_side(row):
+    person, rest = np.divmod(row, 2 * SMALL.images)
+    return person, rest // SMALL.images
+
+
+def test_genuine_pairs_show_one_person_and_impostor_pairs_two(rendered):
+    (probe, probe_side), (gallery, gallery_side) = person_and_side(rendered.probe), person_and_side(rendered.gallery)
+    assert np.array_equal(probe == gallery, rendered.genuine)
+    assert (probe_side == 0).all()
+    assert (gallery_side == 1).all()
+
+
+def test_nobody_is_in_two_folds_and_no_pair_occurs_twice(rendered):
+    for row in (rendered.probe, rendered.gallery):
+        assert np.array_equal(person_and_side(row)[0] // SMALL.identities, rendered.fold)
+    assert len(set(zip(rendered.probe, rendered.gallery, strict=True))) == len(rendered.probe) == 3 * 16
+    assert rendered.genuine.sum() == 24
+
+
+def test_jobs_have_the_asked_yaw_and_another_hair_and_nothing_else_changed():
+    jobs = list(SMALL._jobs())
+    own, other = jobs[0][0], jobs[SMALL.images][0]
+    assert not np.array_equal(own.region("hair"), other.region("hair"))
+    assert all(np.array_equal(own.region(r), other.region(r)) for r in ("eyes", "nose", "mouth", "skin"))
+    yaws = np.abs([nuisance.yaw for _, nuisance in jobs]).reshape(-1, 2, SMALL.images)
+    assert yaws[:, 0].max() <= 10
+    assert (yaws[:, 1].min() >= 70) & (yaws[:, 1].max() <= 90)
+
+
+def test_images_come_from_the_cache_the_second_time(rendered, monkeypatch):
+    from facexai.datasets import rendered as module
+
+    def forbidden(*_, **__):
+        raise AssertionError("rendered again")
+
+    monkeypatch.setattr(module, "render_many", forbidden)
+    assert np.array_equal(SMALL.load(progress=False).images, rendered.images)
+    with pytest.raises(AssertionError, match="rendered again"):
+        replace(SMALL, strength=0.5).load(progress=False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_named_protocols_have_ten_folds_and_other_people_than_training(name):
+    protocol = BENCHMARKS[name]
+    assert (protocol.folds, protocol.strength, protocol.name) == (10, 1.0, name)
+    assert protocol.seed >= 1000
+
+
+def test_frontal_and_profile_twins_show_the_same_people():
+    frontal, profile = (BENCHMARKS[name] for name in NAMES[1:])
+    assert next(iter(frontal._jobs()))[0] == next(iter(profile._jobs()))[0]
+    assert next(iter(frontal._jobs()))[0] != next(iter(BENCHMARKS["synthetic-lfw"]._jobs()))[0]
+
+
+def test_pairs_says_what_it_needs():
+    with pytest.raises(InputError, match="--pairs CSV --images DIR"):
+        BENCHMARKS["pairs"].load()
+    with pytest.raises(InputError, match="unknown benchmark 'lfw'"):
+        BENCHMARKS["lfw"]
