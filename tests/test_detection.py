@@ -13,6 +13,7 @@ from facexai import detection
 from facexai.detection import Detection, detect_face, detect_faces, find_detector_model, load_face
 from facexai.errors import InputError
 from facexai.images import TEMPLATE, from_uint8, load_image, similarity_transform, to_uint8
+from facexai.weights import load_model
 
 REALDATA = Path(os.environ.get("FACEXAI_REALDATA") or "missing")
 realdata = [
@@ -177,6 +178,8 @@ def yunet():
 class TestOnRealPhotos:
     pytestmark = realdata
 
+    # The points of the LFW photos come from this very network, so they check the way of the coordinates; those of CFP
+    # check how well faces are found.
     @pytest.mark.parametrize("folder", ["lfw", "cfp"])
     def test_alignment_agrees_with_annotated_landmarks(self, folder, yunet, record_property):
         errors = []
@@ -209,3 +212,18 @@ class TestOnRealPhotos:
         noise = np.random.default_rng(42).integers(0, 256, (300, 300, 3), np.uint8)
         with pytest.raises(InputError, match="no face found"):
             detect_face(load_image(noise), model_file=yunet)
+
+    def test_detected_faces_are_recognised(self, yunet):
+        model = load_model(f"mobilefacenet@{REALDATA / 'weights' / 'mobilefacenet_casia.pth'}")
+        with open(REALDATA / "originals" / "lfw_pairs.csv", newline="") as file:
+            pairs = list(csv.DictReader(file))
+        names = sorted({pair[side] for pair in pairs for side in ("name1", "name2")})
+        photos = [REALDATA / "originals" / "lfw" / name for name in names]
+        with torch.inference_mode():
+            embeddings = model.embed(torch.stack([load_face(p, model_file=yunet, faces="largest") for p in photos]))
+        embedding = dict(zip(names, embeddings, strict=True))
+        scores = {kind: [] for kind in "01"}
+        for pair in pairs:
+            scores[pair["same"]].append(float(embedding[pair["name1"]] @ embedding[pair["name2"]]))
+        right = sum(score >= 0.3 for score in scores["1"]) + sum(score < 0.3 for score in scores["0"])
+        assert len(pairs) == 24 and right >= 23
