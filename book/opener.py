@@ -16,6 +16,7 @@ from facexai.views.overlays import overlay, scale_of
 
 ENLARGE, SIDE, GAP, LINE = 2, 224, 6, 34
 INK = (31, 41, 51)
+MAPS = {"similarity": "raises the score", "dissimilarity": "lowers the score"}
 
 
 def draw_pair(first: Rendering, second: Rendering, network: str) -> np.ndarray:
@@ -24,19 +25,15 @@ def draw_pair(first: Rendering, second: Rendering, network: str) -> np.ndarray:
     pair = FacePair(first.tensor(), second.tensor())
     saliency = explain(pair, model)
     rows = [draw_face(rendering.image, saliency, index) for index, rendering in enumerate((first, second))]
-    verdict = f"score {saliency.score:.2f}".replace("-", "\N{MINUS SIGN}")
-    if model.threshold is not None:
-        verdict += ", accepted as one person" if saliency.score >= model.threshold else ", refused"
-    return np.concatenate([sentence(verdict, rows[0].shape[1]), *rows])
+    score = f"score {saliency.score:.2f}".replace("-", "\N{MINUS SIGN}")
+    headings = np.concatenate([heading(words, SIDE + GAP) for words in (score, *MAPS.values())], axis=1)
+    return np.concatenate([headings, *rows])
 
 
 def draw_face(image: np.ndarray, saliency: Saliency, index: int) -> np.ndarray:
     """The face, then its two maps on the common scale of the pair."""
     limit = scale_of(saliency)
-    maps = [
-        overlay(image, getattr(saliency, name)[index].numpy(), name, limit=limit, enlarge=ENLARGE)
-        for name in ("similarity", "dissimilarity")
-    ]
+    maps = [overlay(image, getattr(saliency, name)[index].numpy(), name, limit=limit, enlarge=ENLARGE) for name in MAPS]
     face = np.asarray(Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.LANCZOS))
     return framed([face, *maps])
 
@@ -46,8 +43,8 @@ def framed(pictures: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.pad(p, ((0, GAP), (0, GAP), (0, 0)), constant_values=255) for p in pictures], axis=1)
 
 
-def sentence(words: str, width: int) -> np.ndarray:
-    """A line of text on white."""
+def heading(words: str, width: int) -> np.ndarray:
+    """A line of text on white, for the column below."""
     canvas = Image.new("RGB", (width, LINE), "white")
     ImageDraw.Draw(canvas).text((2, 4), words, fill=INK, font=ImageFont.load_default(size=20))
     return np.asarray(canvas)

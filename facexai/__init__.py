@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 # ruff: noqa: F401
 if TYPE_CHECKING:  # the same names once more, for editors and type checkers
     from facexai.benchmarks import BENCHMARKS, VerificationReport, verify
-    from facexai.detection import detect_face
+    from facexai.detection import detect_face, load_face
     from facexai.errors import InputError
     from facexai.explainers import EXPLAINERS, explain
     from facexai.images import align_face, load_image
@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers
 __version__ = "0.1.0"
 _HOME = {
     "facexai.benchmarks": ("BENCHMARKS", "VerificationReport", "verify"),
-    "facexai.detection": ("detect_face",),
+    "facexai.detection": ("detect_face", "load_face"),
     "facexai.errors": ("InputError",),
     "facexai.explainers": ("EXPLAINERS", "explain"),
     "facexai.images": ("align_face", "load_image"),

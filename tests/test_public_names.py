@@ -13,7 +13,7 @@ import facexai
 ROOT = Path(__file__).parents[1]
 INVENTORY = {
     "data": {"FacePair", "Saliency", "Pose", "InputError"},
-    "photographs": {"load_image", "detect_face", "align_face"},
+    "photographs": {"load_face", "load_image", "detect_face", "align_face"},
     "rendered faces": {
         "Identity",
         "sample_identity",
