@@ -33,13 +33,14 @@ class FakeDetector:
     """Answers with given rows per width of the image, and records the sizes it was shown."""
 
     def __init__(self, rows_at):
-        self.rows_at, self.sizes = rows_at, []
+        self.rows_at, self.sizes, self.images = rows_at, [], []
 
     def setInputSize(self, size):
         self.sizes.append(size)
 
     def detect(self, image):
         assert image.shape[1::-1] == self.sizes[-1]
+        self.images.append(image)
         return 1, self.rows_at.get(image.shape[1])
 
 
@@ -103,6 +104,12 @@ def test_points_on_a_shrunken_copy_are_mapped_back(fake):
     # The centre of pixel 0 of the copy lies between pixels 1 and 2 of the photo.
     assert np.abs(found.landmarks - ((TEMPLATE + [120, 60] + 0.5) * 4 - 0.5)).max() < 1e-3
     assert abs(found.score - 0.9) < 1e-6
+
+
+def test_the_detector_sees_blue_first(fake):
+    detector = fake({})
+    detect_faces(torch.tensor([1.0, 0.0, -1.0]).view(3, 1, 1).expand(3, 80, 100))
+    assert detector.images[0][0, 0].tolist() == [0, 128, 255]
 
 
 def test_a_small_photo_is_not_enlarged(fake):
