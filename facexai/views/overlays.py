@@ -139,7 +139,7 @@ def resize(image: np.ndarray, enlarge: int) -> np.ndarray:
 def png(image: np.ndarray) -> bytes:
     """The image as a PNG file."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG", optimize=True)
+    Image.fromarray(image).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
