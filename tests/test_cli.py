@@ -110,7 +110,7 @@ def test_explain_writes_a_report_pngs_and_the_raw_maps(capsys, files, tmp_path):
     images = {f"{role}.png" for role in roles} | {f"{role}_{name}.png" for role in roles for name in maps}
     assert {file.name for file in out.iterdir()} == images | {"report.html", "saliency.npz"}
     assert set(result["files"]) == {str(file) for file in out.iterdir()}
-    assert [file.name for file in out.parent.iterdir()] == ["out"]
+    assert list(tmp_path.iterdir()) == [out.parent] and list(out.parent.iterdir()) == [out]  # no temporary folder
     with np.load(out / "saliency.npz") as saved:
         assert saved["signed"].shape == (2, 112, 112) and np.abs(saved["signed"]).max() > 0
         assert abs(float(saved["score"]) - result["score"]) < 1e-6
