@@ -10,11 +10,14 @@ import numpy as np
 from numba import njit
 
 from facexai.rendering.appearance import iris_colour
+from facexai.rendering.head import LABEL
 from facexai.rendering.identity import Identity
+from facexai.rendering.lighting import Skin
 from facexai.rendering.rasterizer import JIT
 
 EYE_CENTRE = 31.5
 SLIT_ROW = -73.0  # line between the lips
+MOUTH_LABEL = LABEL["mouth"]
 MISSED = -1.0  # what `eyeball` returns as its first value outside the almond
 
 
@@ -43,7 +46,6 @@ class Face(NamedTuple):
     gaze_x: float
     gaze_y: float
     gloss: float
-    detail: float
 
 
 def eye_of(identity: Identity) -> Eye:
@@ -107,10 +109,10 @@ def lid_shade(along, level, eye, face):
     line = (above - 0.25) / (1.15 + 0.45 * eye.lash)
     strength = 0.80 if face.closure < 0.6 else 0.9
     shade = 1 - strength * np.exp(-line * line) * min(1.0, width * 3 + 0.25)
-    if face.detail > 0 and 0 < above < 3.2:
+    if 0 < above < 3.2:
         # Single lashes fan out from the lid: visible from about 160 pixels on, a soft band below that.
         fan = np.sin(26 * along + 2.2 * above * along + 0.7)
-        shade *= 1 - face.detail * (0.55 + 0.3 * eye.lash) * max(fan, 0.0) * (1 - above / 3.2) * min(1.0, 2 * width)
+        shade *= 1 - (0.55 + 0.3 * eye.lash) * max(fan, 0.0) * (1 - above / 3.2) * min(1.0, 2 * width)
     under = (level - lower) / 0.7
     shade *= 1 - 0.28 * np.exp(-under * under) * (0.4 + 0.6 * width)
     crease = (level - (open_lid * (0.95 + 0.05 * along) + eye.crease)) / 0.85
@@ -132,3 +134,47 @@ def inside_mouth(across, row, face):
     if place < 0.38 and face.mouth_open > 9:
         return 0.22, 0.07, 0.065
     return 0.05, 0.014, 0.012
+
+
+@njit(**JIT)
+def is_detailed(x, row):
+    """Eyes and lip line, where every sample is lit."""
+    return (12 < abs(x) < 52 and abs(row) < 16) or (abs(row - SLIT_ROW) < 5 and abs(x) < 28)
+
+
+@njit(**JIT)
+def paint_eye(skin, x, row, rotation, eye, face, surface):
+    """Skin with the eye at canonical position (x, row) mm; on the ball of the eye `surface` gets its normal."""
+    along = (abs(x) - EYE_CENTRE) / eye.half_width
+    if abs(along) >= 1.13:
+        return skin
+    level = row - eye.tilt * along
+    red, green, blue = eyeball(x, row, along, level, eye, face)
+    if red == MISSED:
+        shade = lid_shade(along, level, eye, face)
+        red, green, blue = skin.red * shade, skin.green * shade * 0.98, skin.blue * shade
+        return Skin(red, green, blue, skin.shine, skin.occlusion, skin.sharp, skin.label)
+    # The catch-light belongs to the cornea: none in the corners and none on an eye seen from the side.
+    sharp = surface[2] > 0.45 and abs(along) < 0.72
+    occlusion = max(skin.occlusion, 0.8) * min(1.0, 0.45 + surface[2])
+    ball_normal(x, row, rotation, surface)
+    return Skin(red, green, blue, skin.shine, occlusion, sharp, skin.label)
+
+
+@njit(**JIT)
+def paint_mouth(skin, x, row, face):
+    """Skin with the inside of an open mouth at canonical position (x, row) mm."""
+    red, green, blue = inside_mouth(abs(x), row, face)
+    if red == MISSED:
+        return Skin(skin.red, skin.green, skin.blue, skin.shine, skin.occlusion, skin.sharp, MOUTH_LABEL)
+    return Skin(red, green, blue, 0.05, min(skin.occlusion, 0.8), skin.sharp, MOUTH_LABEL)
+
+
+@njit(**JIT)
+def ball_normal(x, row, rotation, surface):
+    """Normal of a sphere of 13 mm behind the lids, in camera coordinates: it makes the catch-light."""
+    side = 1.0 if x > 0 else -1.0
+    ox, oy = (x - side * EYE_CENTRE) / 13.0, row / 13.0
+    oz = np.sqrt(max(1 - ox * ox - oy * oy, 0.05))
+    for k in range(3):
+        surface[k] = rotation[k, 0] * ox + rotation[k, 1] * oy + rotation[k, 2] * oz

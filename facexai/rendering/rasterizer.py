@@ -1,5 +1,7 @@
 """Vertices to pixels: transformation, normals, z-buffer and shadow map. All kernels are compiled by numba."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -70,8 +72,24 @@ def project(points, expressions, weights, follows, rotation, distance, alignment
     return camera, screen, shadow
 
 
+class Buffers(NamedTuple):
+    """A z-buffer: of each sample the nearest depth, its grid column and row, and the number of its layer."""
+
+    depth: np.ndarray
+    columns: np.ndarray
+    rows: np.ndarray
+    layers: np.ndarray
+
+
+def empty_buffers(size: int) -> Buffers:
+    """A z-buffer with nothing in it. Shape (size, size) each."""
+    shape = (size, size)
+    columns, rows = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    return Buffers(np.full(shape, FAR, np.float32), columns, rows, np.full(shape, NOTHING, np.int8))
+
+
 @njit(**JIT)
-def rasterize(screen, texture, cut_out, one_sided, layer, depth, columns_at, rows_at, layers):
+def rasterize(screen, texture, cut_out, one_sided, layer, buffers):
     """Draw one mesh into the z-buffer.
 
     Args:
@@ -79,65 +97,60 @@ def rasterize(screen, texture, cut_out, one_sided, layer, depth, columns_at, row
         texture: read for its alpha only where `cut_out`.
         cut_out: whether alpha below one half is a hole.
         one_sided: whether faces seen from behind are left out.
-        layer: number to write into `layers`.
-        depth: nearest depth so far, changed in place as the next three. Shape (height, width).
-        columns_at: grid column there.
-        rows_at: grid row there.
-        layers: number of the nearest layer.
+        layer: number to write into `buffers.layers`.
+        buffers: the z-buffer, changed in place.
     """
     rows, columns, _ = screen.shape
-    height, width = depth.shape
     row_scale = np.float32((texture.shape[0] - 1.0) / (rows - 1))
     column_scale = np.float32((texture.shape[1] - 1.0) / (columns - 1))
-    one, half, slack = np.float32(1), np.float32(0.5), np.float32(-1e-5)
     for i in range(rows - 1):
         for j in range(columns - 1):
-            for second in range(2):
-                ib, jb = i + 1, j + second
-                ic, jc = i + 1 - second, j + 1
-                ax, ay = screen[i, j, 0], screen[i, j, 1]
-                bx, by = screen[ib, jb, 0], screen[ib, jb, 1]
-                cx, cy = screen[ic, jc, 0], screen[ic, jc, 1]
-                area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-                if area == 0 or (one_sided and area > 0):
-                    continue
-                x_first, x_last = (
-                    int(np.ceil(max(min(ax, bx, cx), 0.0))),
-                    int(np.floor(min(max(ax, bx, cx), width - 1))),
-                )
-                if x_last < x_first:
-                    continue
-                y_first, y_last = (
-                    int(np.ceil(max(min(ay, by, cy), 0.0))),
-                    int(np.floor(min(max(ay, by, cy), height - 1))),
-                )
-                if y_last < y_first:
-                    continue
-                inverse = one / area
-                az, bz, cz = screen[i, j, 2], screen[ib, jb, 2], screen[ic, jc, 2]
-                b_step, c_step = (cy - ay) * inverse, -(by - ay) * inverse
-                for y in range(y_first, y_last + 1):
-                    dx, dy = np.float32(x_first) - ax, np.float32(y) - ay
-                    b = (dx * (cy - ay) - dy * (cx - ax)) * inverse
-                    c = ((bx - ax) * dy - (by - ay) * dx) * inverse
-                    for x in range(x_first, x_last + 1):
-                        a = one - b - c
-                        if a >= slack and b >= slack and c >= slack:
-                            z = a * az + b * bz + c * cz
-                            if z > depth[y, x]:
-                                row = np.float32(i) + b + c * np.float32(ic - i)
-                                column = np.float32(j) + b * np.float32(jb - j) + c
-                                solid = True
-                                if cut_out:
-                                    alpha = texture[
-                                        int(row * row_scale + half), int(column * column_scale + half), ALPHA_CHANNEL
-                                    ]
-                                    solid = alpha >= half
-                                if solid:
-                                    depth[y, x], layers[y, x] = z, layer
-                                    columns_at[y, x], rows_at[y, x] = column, row
-                        b += b_step
-                        c += c_step
+            for second in range(2):  # the two triangles of a square of the grid
+                corners = (i, j, i + 1, j + second, i + 1 - second, j + 1)
+                fill_triangle(screen, corners, texture, row_scale, column_scale, cut_out, one_sided, layer, buffers)
+
+
+@njit(inline="always", **JIT)
+def fill_triangle(screen, corners, texture, row_scale, column_scale, cut_out, one_sided, layer, buffers):
+    """Draw one triangle; `corners` are the grid rows and columns of its corners."""
+    one, half, slack = np.float32(1), np.float32(0.5), np.float32(-1e-5)
+    ia, ja, ib, jb, ic, jc = corners
+    ax, ay, az = screen[ia, ja, 0], screen[ia, ja, 1], screen[ia, ja, 2]
+    bx, by, bz = screen[ib, jb, 0], screen[ib, jb, 1], screen[ib, jb, 2]
+    cx, cy, cz = screen[ic, jc, 0], screen[ic, jc, 1], screen[ic, jc, 2]
+    area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+    if area == 0 or (one_sided and area > 0):
+        return
+    x_first, x_last = samples_between(min(ax, bx, cx), max(ax, bx, cx), buffers.depth.shape[1])
+    y_first, y_last = samples_between(min(ay, by, cy), max(ay, by, cy), buffers.depth.shape[0])
+    inverse = one / area
+    b_step, c_step = (cy - ay) * inverse, -(by - ay) * inverse
+    for y in range(y_first, y_last + 1):
+        dx, dy = np.float32(x_first) - ax, np.float32(y) - ay
+        b = (dx * (cy - ay) - dy * (cx - ax)) * inverse
+        c = ((bx - ax) * dy - (by - ay) * dx) * inverse
+        for x in range(x_first, x_last + 1):
+            a = one - b - c
+            if a >= slack and b >= slack and c >= slack:
+                z = a * az + b * bz + c * cz
+                if z > buffers.depth[y, x]:
+                    row = np.float32(ia) + b + c * np.float32(ic - ia)
+                    column = np.float32(ja) + b * np.float32(jb - ja) + c
+                    solid = True
+                    if cut_out:
+                        i, j = int(row * row_scale + half), int(column * column_scale + half)
+                        solid = texture[i, j, ALPHA_CHANNEL] >= half
+                    if solid:
+                        buffers.depth[y, x], buffers.layers[y, x] = z, layer
+                        buffers.columns[y, x], buffers.rows[y, x] = column, row
+            b += b_step
+            c += c_step
+
+
+@njit(**JIT)
+def samples_between(low, high, size):
+    """First and last sample of 0 .. size - 1 in an interval."""
+    return int(np.ceil(max(low, 0.0))), int(np.floor(min(high, size - 1)))
 
 
 @njit(**JIT)

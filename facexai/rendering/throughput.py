@@ -5,10 +5,10 @@ import time
 import numpy as np
 
 from facexai.errors import InputError
+from facexai.rendering.heads import build_head
 from facexai.rendering.identity import sample_identity
 from facexai.rendering.nuisance import sample_nuisance
 from facexai.rendering.parallel import chunks_by_identity, render_chunks
-from facexai.rendering.scene import build_head
 
 _IMAGES_PER_IDENTITY = 20
 
