@@ -1,0 +1,114 @@
+"""Small networks for the tests of explainers: one whose maps are known by hand, and one as in the paper."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facexai.models import FaceRecognizer, MaxPoolHead, ReconstructionDecoder, build
+from facexai.pairs import FacePair
+
+PATCH = 8  # pixels
+GRID = 2  # patches along a side
+
+
+class PatchTrunk(nn.Module):
+    """Channel i is 2 + the mean of patch i, in cell i, and 0 in the other cells."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        means = F.avg_pool2d(images.mean(1, keepdim=True), PATCH).flatten(1)  # (N, 4)
+        return torch.diag_embed(2 + means).unflatten(2, (GRID, GRID))  # (N, 4, 2, 2)
+
+
+class PatchDecoder(nn.Module):
+    """Writes channel i back to patch i."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        values = features.amax((2, 3)).unflatten(1, (1, GRID, GRID))
+        return F.interpolate(values, scale_factor=PATCH).expand(-1, 3, -1, -1)
+
+
+def patch_recognizer() -> FaceRecognizer:
+    """F_i is exactly the mean of patch i: the head takes 2 away and divides by 1."""
+    head = MaxPoolHead(GRID * GRID)
+    assert isinstance(head.bn, nn.BatchNorm1d)
+    head.bn.running_mean = torch.full((GRID * GRID,), 2.0)
+    head.bn.running_var = torch.full((GRID * GRID,), 1.0 - head.bn.eps)
+    size = (GRID * PATCH, GRID * PATCH)
+    return FaceRecognizer(PatchTrunk(), head, PatchDecoder(), input_size=size).eval()
+
+
+def patch_image(*means: float) -> Tensor:
+    """A grey image with these four patches."""
+    patches = torch.tensor(means).view(1, 1, GRID, GRID)
+    return F.interpolate(patches, scale_factor=PATCH)[0].repeat(3, 1, 1)
+
+
+def patch_pair(probe: tuple[float, ...], gallery: tuple[float, ...]) -> FacePair:
+    return FacePair(patch_image(*probe), patch_image(*gallery))
+
+
+def smooth_images(count: int, seed: int = 0, size: int = 112) -> Tensor:
+    """Soft random patterns in [-1, 1]."""
+    coarse = torch.rand(count, 3, 9, 9, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    return F.interpolate(coarse, size=size, mode="bilinear")
+
+
+def smooth_pair(seed: int = 0) -> FacePair:
+    probe, gallery = smooth_images(2, seed)
+    return FacePair(probe, gallery)
+
+
+def tiny_recognizer(normalize: bool = True, activation: str = "tanh") -> FaceRecognizer:
+    """The network of the paper with 32 channels and random weights, calibrated to activations of order 1."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build(
+            "ddfv-iresnet",
+            blocks=(1, 1, 1, 1),
+            widths=(8, 8, 16, 32),
+            stem_stride=2,
+            normalize=normalize,
+            activation=activation,
+        )
+    calibrate(model)
+    model.threshold = 0.3
+    return model.eval()
+
+
+def calibrate(model: FaceRecognizer) -> None:
+    """Fix the BatchNorm statistics to those of one batch."""
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        features = model.train().features(smooth_images(8, seed=99))
+        model.pool(features)
+        model.reconstruct(features)
+
+
+def random_decoder(channels: int = 16, activation: str = "tanh", seed: int = 0) -> ReconstructionDecoder:
+    """In double precision and eval mode, with BatchNorm scales and shifts that matter."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        decoder = ReconstructionDecoder(channels, activation=activation).double()  # type: ignore[arg-type]
+        for norm in decoder.norms:
+            assert isinstance(norm, nn.BatchNorm2d)
+            nn.init.uniform_(norm.weight, -1.5, 1.5)
+            nn.init.normal_(norm.bias)
+            norm.momentum = 1.0
+        decoder(torch.randn(8, channels, 7, 7).double())
+    return decoder.eval().requires_grad_(False)
+
+
+def awkward_features(channels: int = 16, height: int = 7, width: int = 7, seed: int = 0) -> Tensor:
+    """Features with maxima in every corner, dead channels, ties and negative maxima. Shape (C, h, w), double."""
+    features = torch.randn(channels, height, width, generator=torch.Generator().manual_seed(seed)).double()
+    for channel, (row, column) in enumerate(((0, 0), (0, -1), (-1, 0), (-1, -1))):
+        features[channel, row, column] = 5
+    features[4] = 0  # dead
+    features[5] = -features[5].abs()
+    features[5, 0, 0] = 0  # dead, with something below
+    features[6] -= 10  # negative maximum
+    features[7].view(-1)[[0, -1]] = 4  # a tie
+    features[8] = 1  # all tied
+    return features

@@ -1,0 +1,157 @@
+"""Ablation weights equal what brute force finds: mask the channel, embed anew, compare the scores."""
+
+import pytest
+import torch
+from explainer_toys import awkward_features
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facexai.explainers.ablation import ablation_changes, ablation_weights, head_columns
+from facexai.explainers.residuals import mask_channel
+from facexai.models import FullyConnectedHead, GlobalDepthwiseHead, MaxPoolHead
+
+CHANNELS, SIZE = 12, 4
+
+
+class SigmoidHead(nn.Module):
+    """Neither max pooling nor affine."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.sigmoid().mean((2, 3))
+
+
+HEADS = {
+    "max pooling": lambda: MaxPoolHead(CHANNELS),
+    "raw max pooling": lambda: MaxPoolHead(CHANNELS, normalize=False),
+    "fully connected": lambda: FullyConnectedHead(CHANNELS, SIZE, 10, dropout=0.3),
+    "depthwise": lambda: GlobalDepthwiseHead(CHANNELS, SIZE, 10),
+    "sigmoid": SigmoidHead,
+}
+
+
+def make_head(name: str) -> nn.Module:
+    """In double precision and eval mode, with BatchNorm statistics and scales that matter."""
+    torch.manual_seed(1)
+    head = HEADS[name]().double()
+    for module in head.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.running_mean = torch.randn(module.num_features).double()
+            module.running_var = torch.rand(module.num_features).double() + 0.5
+            if module.weight is not None:
+                nn.init.uniform_(module.weight, -1.5, 1.5)
+                nn.init.normal_(module.bias)
+    return head.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def pair() -> Tensor:
+    return torch.stack([awkward_features(CHANNELS, SIZE, SIZE, seed) for seed in (0, 1)])
+
+
+def cosine(head: nn.Module, probe: Tensor, gallery: Tensor) -> Tensor:
+    return F.cosine_similarity(head(probe[None]), head(gallery[None]))[0]
+
+
+def weights_of(head: nn.Module, pair: Tensor, **options) -> Tensor:
+    pooled = head(pair)
+    return ablation_weights(pooled[0], pooled[1], ablation_changes(head, pair[0], **options))
+
+
+def brute_force(head: nn.Module, pair: Tensor, masked: list[Tensor]) -> Tensor:
+    score = cosine(head, *pair)
+    return torch.stack([score - cosine(head, probe, pair[1]) for probe in masked])
+
+
+@pytest.mark.parametrize("mask", ["max", "channel"])
+@pytest.mark.parametrize("name", [name for name in HEADS if name != "max pooling"])
+def test_weights_equal_embedding_the_masked_features_anew(name, mask, pair):
+    head = make_head(name)
+    expected = brute_force(head, pair, [mask_channel(pair[0], channel, mask) for channel in range(CHANNELS)])
+    assert torch.allclose(weights_of(head, pair, mask=mask), expected, atol=1e-12)
+    assert expected.abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_second_maximum_weights_equal_brute_force(name, pair):
+    head = make_head(name)
+    masked = []
+    for channel in range(CHANNELS):
+        second = float(pair[0, channel].flatten().sort(descending=True).values[1])
+        masked.append(mask_channel(pair[0], channel, value=second))
+    assert torch.allclose(weights_of(head, pair, substitute="second-max"), brute_force(head, pair, masked), atol=1e-12)
+
+
+def test_a_normalised_maximum_is_ablated_to_its_training_mean(pair):
+    head = make_head("max pooling")
+    probe, gallery = head(pair)
+    expected = []
+    for channel in range(CHANNELS):
+        without = probe.clone()
+        without[channel] = 0
+        expected.append(F.cosine_similarity(probe, gallery, dim=0) - F.cosine_similarity(without, gallery, dim=0))
+    assert torch.allclose(weights_of(head, pair), torch.stack(expected), atol=1e-12)
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 100])
+def test_the_chunk_does_not_change_the_weights(chunk, pair):
+    head = make_head("sigmoid")
+    assert torch.allclose(weights_of(head, pair, chunk=chunk), weights_of(head, pair))
+
+
+@pytest.mark.parametrize("name", ["fully connected", "depthwise"])
+def test_affine_heads_have_a_closed_form(name, pair):
+    """The head itself is not run."""
+    head, features = make_head(name), pair[0]
+    cells = features.flatten(1).argmax(1)
+    columns = head_columns(head, cells)
+    one_hot = torch.zeros(CHANNELS, CHANNELS, SIZE * SIZE).double()
+    one_hot[torch.arange(CHANNELS), torch.arange(CHANNELS), cells] = 1
+    one_hot = one_hot.unflatten(2, (SIZE, SIZE))
+    assert torch.allclose(columns, head(one_hot) - head(torch.zeros_like(one_hot)), atol=1e-12)
+
+    head.register_forward_pre_hook(lambda module, inputs: pytest.fail("ran the head"))
+    ablation_changes(head, features)
+
+
+def test_the_first_order_is_the_gradient_of_the_score(pair):
+    probe, gallery = make_head("max pooling")(pair)
+    probe.requires_grad_(True)
+    score = F.cosine_similarity(probe, gallery, dim=0)
+    gradient = torch.autograd.grad(score, probe)[0]
+    changes = torch.randn(CHANNELS, CHANNELS).double()
+    linear = ablation_weights(probe.detach(), gallery, changes, first_order=True)
+    assert torch.allclose(linear, -changes @ gradient)
+
+    small = 1e-4 * changes
+    exact = ablation_weights(probe.detach(), gallery, small)
+    assert torch.allclose(exact, ablation_weights(probe.detach(), gallery, small, first_order=True), atol=1e-6)
+    assert not torch.allclose(linear, ablation_weights(probe.detach(), gallery, changes), atol=1e-3)
+
+
+def test_first_order_mean_ablation_sums_to_zero(pair):
+    head = make_head("max pooling")
+    probe, gallery = head(pair)
+    weights = ablation_weights(probe, gallery, ablation_changes(head, pair[0]), first_order=True)
+    assert float(weights.sum()) == pytest.approx(0, abs=1e-12)
+    assert float(weights.abs().sum()) > 0.01
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_mean_ablation_of_identical_images_never_raises_the_score(seed):
+    """s = 1 cannot be surpassed; in single precision the closed form keeps to that."""
+    pooled = torch.randn(300, generator=torch.Generator().manual_seed(seed))
+    pooled[:3] = torch.tensor([0.0, 1e-12, 30.0])
+    assert float(ablation_weights(pooled, pooled, torch.diag(-pooled)).min()) >= 0
+
+
+def test_small_weights_are_exact_in_single_precision():
+    """score - other score would lose six digits here."""
+    probe, gallery = torch.randn(2, 4000, generator=torch.Generator().manual_seed(0))
+    single = ablation_weights(probe, gallery, torch.diag(-probe))
+    double = ablation_weights(probe.double(), gallery.double(), torch.diag(-probe.double()))
+    assert float((single - double).abs().max() / double.abs().max()) < 2e-6
+
+
+def test_when_nothing_is_left_the_score_falls_to_zero():
+    one, other = torch.tensor([2.0]).double(), torch.tensor([-3.0]).double()
+    assert ablation_weights(one, other, -one[None]).tolist() == [-1.0]

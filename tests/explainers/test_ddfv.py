@@ -1,0 +1,259 @@
+"""What the maps of Algorithm 1 must fulfil, from a network whose maps are known by hand to the paper's own checks."""
+
+import copy
+import warnings
+
+import pytest
+import torch
+from explainer_toys import (
+    PATCH,
+    patch_pair,
+    patch_recognizer,
+    smooth_images,
+    smooth_pair,
+    tiny_recognizer,
+)
+from torch import Tensor, nn
+
+from facexai.errors import InputError
+from facexai.explainers import DDFV, DDFVPaper, decompose, explain
+from facexai.explainers.ddfv import channel_weights
+from facexai.models import FaceRecognizer, FullyConnectedHead, GlobalDepthwiseHead, MaxPoolHead
+from facexai.pairs import FacePair
+
+METHODS = ["ddfv", "ddfv-paper"]
+WEIGHTS = ["ablation", "product", "second-max", "first-order"]
+
+
+@pytest.fixture(scope="module")
+def model() -> FaceRecognizer:
+    return tiny_recognizer()
+
+
+@pytest.fixture(scope="module")
+def pair() -> FacePair:
+    return smooth_pair()
+
+
+def patches(signed: Tensor) -> list[list[float]]:
+    """The value of each patch of both maps; every patch must be of one value."""
+    means = nn.functional.avg_pool2d(signed, PATCH)
+    assert torch.allclose(nn.functional.interpolate(means[None], scale_factor=PATCH)[0], signed)
+    return means.flatten(1).tolist()
+
+
+# Means of four patches are F_A and F_B, of unit length: s = .36 - .64 = -.28. Taking patch 0 away from A leaves (0, .8)
+# and s = -.64 / .8 = -.8, so its weight is -.28 + .8 = .52; without patch 1, s = .36 / .6 = .6 and its weight is -.88.
+OPPOSED = patch_pair((0.6, 0.8, 0, 0), (0.6, -0.8, 0, 0))
+# s = .48 + .48. Without patch 0 of A, s = .48 / .8 = .6; without patch 1, s = .48 / .6 = .8; of B the other way round.
+CROSSED = patch_pair((0.6, 0.8, 0, 0), (0.8, 0.6, 0, 0))
+
+
+@pytest.mark.parametrize("algorithm", ["local", "batched", "literal"])
+@pytest.mark.parametrize(
+    ("pair", "options", "probe", "gallery"),
+    [
+        (OPPOSED, {}, [0.52, -0.88, 0, 0], [0.52, -0.88, 0, 0]),
+        (CROSSED, {}, [0.36, 0.16, 0, 0], [0.16, 0.36, 0, 0]),
+        (CROSSED, {"threshold": 0.1}, [0.26, 0.06, -0.1, -0.1], [0.06, 0.26, -0.1, -0.1]),
+        (OPPOSED, {"weight": "product"}, [0.36, -0.64, 0, 0], [0.36, -0.64, 0, 0]),
+        (CROSSED, {"weight": "first-order"}, [0.1344, -0.1344, 0, 0], [-0.1344, 0.1344, 0, 0]),
+        (OPPOSED, {"weight": "product", "present_only": True}, [0.36, -0.64, 0, 0], [0.36, 0, 0, 0]),
+        (OPPOSED, {"weight": "product", "residual": "l1"}, [0.36 / 64, -0.01, 0, 0], [0.36 / 64, -0.01, 0, 0]),
+        (OPPOSED, {"weight": "product", "residual": "none"}, [0.936, -1.792, 0, 0], [0.936, -0.768, 0, 0]),
+        (OPPOSED, {"which": "probe"}, [0.52, -0.88, 0, 0], [0, 0, 0, 0]),
+    ],
+)
+def test_a_network_whose_channels_see_one_patch_each_gives_the_map_known_by_hand(
+    pair, options, probe, gallery, algorithm
+):
+    saliency = explain(pair, patch_recognizer(), algorithm=algorithm, **options)
+    assert patches(saliency.signed)[0] == pytest.approx(probe, abs=1e-6)
+    assert patches(saliency.signed)[1] == pytest.approx(gallery, abs=1e-6)
+
+
+def test_patches_with_the_printed_weights():
+    model = patch_recognizer()
+    model.threshold = 0.2
+    plain = explain(OPPOSED, model, "ddfv-paper", threshold=0.0)
+    assert patches(plain.signed)[0] == pytest.approx([0.36, -0.64, 0, 0], abs=1e-6)
+    margin = explain(OPPOSED, model, "ddfv-paper")
+    assert patches(margin.signed)[1] == pytest.approx([0.31, -0.69, -0.05, -0.05], abs=1e-6)
+    assert margin.score == pytest.approx(-0.28, abs=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_three_maps_are_one(method, model, pair):
+    saliency = explain(pair, model, method)
+    assert torch.equal(saliency.discriminative, saliency.similarity + saliency.dissimilarity)
+    assert torch.equal(saliency.signed, saliency.similarity - saliency.dissimilarity)
+    assert saliency.similarity.max() > 0 and saliency.dissimilarity.max() > 0
+
+
+@pytest.mark.parametrize("weight", WEIGHTS)
+def test_swapping_the_pair_swaps_the_maps(weight, model, pair):
+    straight = explain(pair, model, weight=weight).signed
+    swapped = explain(pair.swapped(), model, weight=weight).signed
+    assert torch.allclose(swapped, straight.flip(0), atol=1e-5 * float(straight.abs().max()))
+    assert not torch.allclose(straight[0], straight[1], atol=1e-3 * float(straight.abs().max()))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("seed", range(3))
+def test_identical_images_give_no_dissimilarity_at_threshold_zero(method, seed, model):
+    """Holds to the last bit for the product (F_i^2) and for mean ablation (a score of 1 can only fall)."""
+    image = smooth_images(1, seed)[0]
+    saliency = explain(FacePair(image, image), model, method, threshold=0.0)
+    assert float(saliency.dissimilarity.max()) == 0
+    assert float(saliency.similarity.max()) > 0
+    assert saliency.score == pytest.approx(1)
+
+
+@pytest.mark.parametrize("head", ["raw", "fully connected", "depthwise"])
+def test_identical_images_give_no_dissimilarity_beyond_rounding_on_other_heads(head, model):
+    image = smooth_images(1)[0]
+    saliency = explain(FacePair(image, image), with_head(model, head))
+    assert float(saliency.dissimilarity.max()) < 1e-5 * float(saliency.similarity.max())
+
+
+def test_first_order_weights_of_identical_images_vanish(model):
+    image = smooth_images(1)[0]
+    assert float(explain(FacePair(image, image), model, weight="first-order").signed.abs().max()) < 1e-5
+
+
+def test_product_weights_sum_to_the_score_and_with_the_margin_to_the_decision(model, pair):
+    parts = decompose(pair, model, "ddfv-paper")
+    assert parts.weights.sum(1).tolist() == pytest.approx([parts.score] * 2, abs=1e-6)
+    assert parts.threshold == pytest.approx(0.3 / 32)
+    assert parts.balanced_weights().sum(1).tolist() == pytest.approx([parts.score - 0.3] * 2, abs=1e-6)
+
+
+def test_without_a_calibrated_threshold_the_margin_is_zero(model, pair):
+    fresh = copy.deepcopy(model)
+    fresh.threshold = None
+    assert decompose(pair, fresh, "ddfv-paper").threshold == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_another_threshold_needs_no_new_decomposition(method, model, pair):
+    parts = decompose(pair, model, method)
+    for threshold in (0.0, 0.01, -0.02):
+        fresh = explain(pair, model, method, threshold=threshold).signed
+        assert torch.allclose(parts.saliency(threshold).signed, fresh, atol=1e-7)
+    assert not torch.allclose(parts.saliency(0.0).signed, parts.saliency(0.01).signed, atol=1e-3)
+    assert torch.equal(parts.saliency().signed, explain(pair, model, method).signed)
+
+
+def test_another_partner_needs_no_new_residuals(model, pair):
+    residuals = decompose(pair, model).residuals[0]
+    stranger = smooth_images(1, seed=7)[0]
+    features = model.features(torch.stack([pair.probe, stranger]))
+    weights = channel_weights(model, features, DDFV())[0].detach()
+    fresh = explain(FacePair(pair.probe, stranger), model).signed[0]
+    assert torch.allclose(residuals.weighted_sum(weights), fresh, atol=1e-6)
+
+
+def test_a_decomposition_shows_every_part(model, pair):
+    parts = decompose(pair, model)
+    assert parts.features.shape == (2, 32, 7, 7)
+    assert torch.allclose(parts.embeddings, model.embed(pair.images), atol=1e-6)
+    assert torch.allclose(parts.reconstructions, model.reconstruct(parts.features), atol=1e-6)
+    assert parts.score == pytest.approx(float(parts.embeddings[0] @ parts.embeddings[1]))
+    assert parts.weights.shape == parts.counted.shape == (2, 32)
+    for image, channels in enumerate(parts.top_channels(5)):
+        assert channels.tolist() == parts.weights[image].abs().argsort(descending=True)[:5].tolist()
+    assert parts.top_channels(99).shape == (2, 32)
+    assert parts.method == repr(DDFV())
+
+
+def test_only_present_channels_count(model, pair):
+    parts = decompose(pair, model, present_only=True)
+    assert torch.equal(parts.counted, model.pool(model.features(pair.images)) > 0)
+    assert parts.balanced_weights()[~parts.counted].abs().max() == 0
+    assert 0 < parts.counted.sum() < parts.counted.numel()
+
+
+def with_head(model: FaceRecognizer, head: str) -> FaceRecognizer:
+    heads = {
+        "raw": lambda: MaxPoolHead(32, normalize=False),
+        "fully connected": lambda: FullyConnectedHead(32, 7, 16),
+        "depthwise": lambda: GlobalDepthwiseHead(32, 7, 16),
+    }
+    return FaceRecognizer(model.trunk, heads[head](), model.decoder).eval()
+
+
+@pytest.mark.parametrize("head", ["raw", "fully connected", "depthwise"])
+def test_printed_weights_warn_where_they_hardly_depend_on_the_partner(head, model, pair):
+    other = with_head(model, head)
+    with pytest.warns(UserWarning, match="hardly depends on the partner"):
+        saliency = explain(pair, other, "ddfv-paper")
+    assert torch.isfinite(saliency.signed).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        explain(pair, other, "ddfv")
+        explain(pair, model, "ddfv-paper")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("weight", "second-max"),
+        ("weight", "first-order"),
+        ("weight", "product"),
+        ("threshold", 0.01),
+        ("threshold", "margin"),
+        ("present_only", True),
+        ("residual", "none"),
+        ("residual", "l1"),
+        ("mask", "channel"),
+        ("which", "probe"),
+    ],
+)
+def test_every_option_changes_the_map(option, value, model, pair):
+    default = explain(pair, model).signed
+    changed = explain(pair, model, **{option: value}).signed
+    assert float((changed - default).abs().max()) > 1e-3 * float(default.abs().max())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weight": "best"}, "unknown weight 'best'; choose one of ablation, product, second-max, first-order"),
+        ({"residual": "l2"}, "unknown residual 'l2'; choose one of max, none, l1"),
+        ({"mask": "all"}, "unknown mask 'all'; choose one of max, channel"),
+        ({"which": "gallery"}, "unknown which 'gallery'; choose one of both, probe"),
+        ({"algorithm": "quick"}, "unknown algorithm 'quick'; choose one of local, batched, literal"),
+        ({"threshold": float("nan")}, "threshold must be a finite number or 'margin'; got nan"),
+        ({"threshold": "wide"}, "threshold must be a finite number or 'margin'; got 'wide'"),
+        ({"chunk": 0}, "chunk must be a whole number of channels, 1 or more; got 0"),
+    ],
+)
+def test_bad_options_name_the_good_ones(options, message):
+    with pytest.raises(InputError) as caught:
+        DDFV(**options)
+    assert str(caught.value) == message
+    if "weight" not in options:
+        with pytest.raises(InputError):
+            DDFVPaper(**options)
+
+
+def test_a_model_without_a_decoder_says_so(model, pair):
+    with pytest.raises(InputError, match="this model has no decoder"):
+        explain(pair, FaceRecognizer(model.trunk, model.head))
+
+
+def test_a_model_in_double_precision_gives_its_maps_in_double(model, pair):
+    double = explain(pair, copy.deepcopy(model).double()).signed
+    single = explain(pair, model).signed
+    assert double.dtype == torch.float64
+    assert torch.allclose(single.double(), double, atol=1e-4 * float(double.abs().max()))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("method", METHODS)
+def test_maps_of_a_model_on_the_gpu_come_back_to_the_pair(method, model, pair):
+    expected = explain(pair, model, method).signed
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        signed = explain(pair, copy.deepcopy(model).cuda(), method).signed
+    assert signed.device == pair.probe.device
+    assert torch.allclose(signed, expected, atol=1e-4 * float(expected.abs().max()))
