@@ -350,11 +350,8 @@ def train_ddfv(
     json: Json = None,
 ) -> None:
     """Train recognition and reconstruction together, and save the model in --out."""
-    import logging
-
     from facexai import training
 
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells which precision it uses
     with reporting(json) as result:
         config = training.override(training.PRESETS[preset], settings or [])
         checkpoint = out / "last.ckpt"

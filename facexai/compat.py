@@ -17,7 +17,7 @@ def define_missing_torchvision_operators() -> None:
     _KEEP_ALIVE.append(library)
 
 
-def import_torchvision():  # noqa: ANN201 - a module
+def import_torchvision():
     """`import torchvision`, on any build of torch."""
     try:
         import torchvision

@@ -4,6 +4,7 @@
 """
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -170,6 +171,8 @@ def train_ddfv(
         bar.close()
     if log:
         save_checkpoint(out / "last.ckpt", _state(step, meter.seconds, config, joint, optimizers))
+        if validate and not metrics:  # resumed after the last step
+            metrics = validate(model.eval())
         _finish(out, config, model, {**(card or {}), **_facts(config, images, step, meter, fabric, metrics)}, metrics)
     fabric.barrier()
     return out
@@ -177,6 +180,7 @@ def train_ddfv(
 
 def _fabric(config: DDFVConfig) -> Fabric:
     """One process, or those that `torchrun` has started: it says how many in the environment."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # else it announces the precision on each start
     world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     fabric = Fabric(
         devices=local,

@@ -94,7 +94,8 @@ def save_checkpoint(file: Path, state: dict[str, Any]) -> None:
     """Write beside `file`, then rename: an interrupted write leaves the checkpoint before it."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        torch.save(state, temporary)
+        with open(temporary, "wb") as handle:  # a full disk is then an OSError, as everywhere else
+            torch.save(state, handle)
         os.replace(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)

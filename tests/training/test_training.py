@@ -121,6 +121,13 @@ def test_validation_gives_the_model_its_threshold(tmp_path):
     assert load_model(folder).card["validation"]["accuracy"] == 0.5
 
 
+def test_resuming_a_finished_run_keeps_its_threshold(tmp_path):
+    config = replace(TINY, epochs=1)
+    for resume in (False, True):
+        train_ddfv(config, tmp_path, resume=resume, validate=lambda _: {"threshold": 0.123}, progress=False)
+        assert load_model(tmp_path).threshold == 0.123
+
+
 def test_a_detached_decoder_does_not_move_the_trunk(tmp_path):
     common = replace(TINY, epochs=1, detach_decoder=True)
     light, heavy = (
