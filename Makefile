@@ -34,12 +34,13 @@ help:                  ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
 book: $(INSTALLED) _build/.package  ## set up, execute every notebook, build the book and check its pages
+	rm -rf $(SITE)
 	$(BIN)/jupyter-book build . --all -W -n --keep-going
 	$(BIN)/python tests/site/check_site.py $(SITE)
 	$(BIN)/python tests/site/check_browser.py $(SITE)
 
 test: $(INSTALLED)     ## set up, test the package, the notebooks and, where it is built, the site
-	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=600 tests notebooks
+	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=600 --durations=12 tests notebooks
 
 check: $(INSTALLED)    ## format, lint, types and the direction of imports (seconds)
 	$(BIN)/ruff format --check .
