@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from facexai.views.curves import show_roc, show_scores, show_training
-    from facexai.views.explorers import ScoreExplorer, ThresholdExplorer
     from facexai.views.figures import show_channels, show_faces, show_pair, show_saliency
     from facexai.views.renderer import use_book_renderer
     from facexai.views.report import strongest_channels, write_report
+    from facexai.views.score_explorer import ScoreExplorer
+    from facexai.views.threshold_explorer import ThresholdExplorer
 
 _HOME = {
-    "ScoreExplorer": "explorers",
-    "ThresholdExplorer": "explorers",
+    "ScoreExplorer": "score_explorer",
+    "ThresholdExplorer": "threshold_explorer",
     "show_channels": "figures",
     "show_faces": "figures",
     "show_pair": "figures",

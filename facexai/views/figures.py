@@ -9,6 +9,7 @@ from math import ceil
 
 import numpy as np
 import plotly.graph_objects as go
+from torch import Tensor
 
 from facexai.errors import InputError
 from facexai.pairs import FacePair, Saliency
@@ -21,7 +22,7 @@ _GAP = 8
 
 
 def show_faces(
-    images: Sequence,
+    images: Sequence[Tensor | np.ndarray],
     columns: int = 6,
     captions: Sequence[str] | None = None,
     *,
@@ -124,7 +125,7 @@ def show_saliency(
 
 
 def show_channels(
-    image,
+    image: Tensor | np.ndarray,
     residuals: np.ndarray,
     weights: Sequence[float],
     channels: Sequence[int] | None = None,
@@ -181,13 +182,16 @@ def _score_line(canvas: Canvas, verdict: Verdict, left: float, right: float, y: 
     """The line of scores from low to 1, the threshold as a gap in colour, the score as a pointer."""
     ends = [verdict.score] + ([] if verdict.threshold is None else [verdict.threshold])
     low = np.floor(min(-0.2, *ends) * 5) / 5
-    place = lambda value: left + (right - left) * (value - low) / (1 - low)  # noqa: E731
+
+    def place(value: float) -> float:
+        return left + (right - left) * (min(value, 1.0) - low) / (1 - low)
+
     canvas.bar(left, y, right, y + 8, RULE)
     if verdict.threshold is not None:
-        cut = place(min(verdict.threshold, 1.0))
+        cut = place(verdict.threshold)
         canvas.bar(left, y, cut, y + 8, "#f5c9ae")
         canvas.bar(cut, y, right, y + 8, "#a5d3d9")
         canvas.bar(cut - 1, y - 4, cut + 1, y + 12, INK)
         canvas.note(f"threshold {verdict.threshold:.2f}", cut, y + 24, align="center")
-    x = place(min(verdict.score, 1.0))
+    x = place(verdict.score)
     canvas.polygon([(x - 7, y - 14), (x + 7, y - 14), (x, y - 1)], INK)

@@ -51,11 +51,13 @@ class BookRenderer(MimetypeRenderer):
             div_id=identifier,
             default_height=f"{layout.get('height', 400)}px",
         )
+        # A figure of fixed width stands in the middle and scrolls on narrow screens; others take the width there is.
+        width = "width:fit-content;max-width:100%;margin:auto;" if "width" in layout else ""
         alt = escape(meta.get("alt") or meta.get("caption") or "interactive figure", quote=True)
         caption = escape(meta.get("caption", ""), quote=False)
         return (
             f'<figure class="facexai-figure" role="figure" aria-label="{alt}" style="margin:1rem 0">'
-            f'<div style="overflow-x:auto;background:white">{plot}</div>'
+            f'<div style="{width}overflow-x:auto;background:white">{plot}</div>'
             f'<figcaption style="{CAPTION_STYLE}">{caption}</figcaption></figure>'
         )
 

@@ -7,9 +7,8 @@ import io
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from html import escape
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -19,6 +18,7 @@ import torch
 
 from facexai.explainers import Decomposition
 from facexai.pairs import FacePair, Saliency
+from facexai.views.assets import read_asset
 from facexai.views.overlays import TINTS, colour_bar, data_uri, method_name, overlay, png, resize, scale_of
 from facexai.views.overlays import pixels as to_pixels
 from facexai.views.verdict import Verdict
@@ -124,9 +124,9 @@ def render_page(
     verdict = Verdict(saliency.score, threshold)
     shown = {name: data_uri(picture) for name, picture in pictures(pair, saliency, PAGE_ENLARGE).items()}
     title = f"{verdict.headline}: {pair.name}" if pair.name else verdict.headline
-    return Template(_static("report.html")).substitute(
+    return Template(read_asset("report.html")).substitute(
         title=escape(title),
-        style=_static("report.css"),
+        style=read_asset("report.css"),
         outcome={True: "accepted", False: "refused", None: "open"}[verdict.accepted],
         headline=verdict.headline,
         sentence=escape(verdict.sentence),
@@ -260,8 +260,3 @@ def _archive(pair: FacePair, saliency: Saliency, threshold: float | None, model_
 def _number(value: float, digits: int, *, signed: bool = False) -> str:
     """With a true minus."""
     return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
-@cache
-def _static(name: str) -> str:
-    return resources.files("facexai.views").joinpath("static", name).read_text(encoding="utf-8")

@@ -10,7 +10,8 @@ from facexai.errors import InputError
 from facexai.explainers import Decomposition, ImageResiduals
 from facexai.pairs import FacePair
 from facexai.views import ScoreExplorer, ThresholdExplorer
-from facexai.views.explorers import LARGEST_PAYLOAD, Explorer, dequantise, quantise
+from facexai.views.explorers import Explorer, dequantise, quantise
+from facexai.views.threshold_explorer import LARGEST_PAYLOAD
 
 GENUINE = np.array([0.9, 0.8, 0.8, 0.35, 0.2])
 IMPOSTOR = np.array([0.5, 0.35, 0.1, -0.2])
@@ -105,6 +106,10 @@ def test_shapes_and_ranges_are_checked(pair: FacePair, residuals: np.ndarray, we
         ThresholdExplorer(pair, residuals[:1], weights, score=0.4)
     with pytest.raises(InputError, match="lie in"):
         ThresholdExplorer(pair, residuals * 3, weights, score=0.4)
+    with pytest.raises(InputError, match="lie in"):
+        ThresholdExplorer(pair, residuals * np.nan, weights, score=0.4)
+    with pytest.raises(InputError, match="finite"):
+        ThresholdExplorer(pair, residuals, weights * np.nan, score=0.4)
 
 
 def decomposition(residuals: np.ndarray, weights: np.ndarray, counted: np.ndarray) -> Decomposition:
@@ -174,6 +179,11 @@ def test_the_false_acceptance_mark_exists_even_if_an_impostor_scores_highest():
 def test_scores_of_both_kinds_are_needed():
     with pytest.raises(InputError, match="2 genuine and 0 impostor"):
         ScoreExplorer([0.1, 0.2], [])
+
+
+def test_scores_must_be_finite():
+    with pytest.raises(InputError, match="finite"):
+        ScoreExplorer([0.1, np.nan], [0.2])
 
 
 def test_a_page_holds_explorers_that_do_not_know_of_each_other(explorer: ThresholdExplorer):

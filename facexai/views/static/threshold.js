@@ -99,7 +99,8 @@ function readouts() {
   const table = element("table", { class: "fx-table" });
   for (const [key, label] of [
     ["score", "score"],
-    ["taken", "C \u00d7 T"],
+    ["whole", "sum of w"],
+    ["taken", "\u2212 C \u00d7 T"],
     ["sum", "sum of (w \u2212 T)"],
     ["above", "channels above T"],
     ["share", "similarity : dissimilarity"],
@@ -187,7 +188,8 @@ function render({ model, el }) {
     const share = Math.round((100 * positive) / Math.max(1e-12, positive + negative));
     const both = (values, write) => (write(values[0]) === write(values[1]) ? write(values[0]) : values.map(write).join(", "));
     rows.score.textContent = written(data.score, 3);
-    rows.taken.textContent = written(data.count * threshold, 3);
+    rows.whole.textContent = both(sums, (value) => written(value + data.count * threshold, 3));
+    rows.taken.textContent = signed(0 - data.count * threshold, 3);
     rows.sum.textContent = both(sums, (value) => signed(value, 3));
     rows.above.textContent = `${both(above, String)} of ${data.count}`;
     rows.share.textContent = `${share} % : ${100 - share} %`;
