@@ -1,16 +1,11 @@
 """Many images on several processes, in an order that does not depend on how many there are."""
 
-import multiprocessing
-import signal
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
 
 import cv2
 import numpy as np
-from threadpoolctl import threadpool_limits
+from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
 from facexai.errors import InputError
@@ -37,8 +32,7 @@ def render_many(jobs: Sequence[Job], workers: int = 2, size: int = 112, progress
         Images in the order of `jobs`. Shape (N, size, size, 3), uint8.
 
     Raises:
-        InputError: a negative number of workers, a size outside 16..1024, or a script that starts workers without
-            `if __name__ == "__main__":` (every worker imports the script anew).
+        InputError: a negative number of workers, or a size outside 16..1024.
     """
     if workers < 0:
         raise InputError(f"workers must be 0 or more; got {workers}.")
@@ -69,36 +63,16 @@ def render_chunks(chunks: list[Chunk], workers: int) -> Iterator[tuple[list[int]
     if workers <= 1:
         yield from map(_render_chunk, chunks)
         return
-    # A fresh interpreter per worker: a fork would copy the locks of live threads (torch, OpenCV) as they stand.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as executor:
-        try:
-            yield from _as_finished(executor, iter(chunks), ahead=4 * workers)
-        except BrokenProcessPool:
-            raise InputError(
-                "a worker process ended early; a script must call render_many below `if __name__ == '__main__':`, "
-                "or set workers=0."
-            ) from None
-        finally:
-            executor.shutdown(cancel_futures=True)
+    # loky starts fresh interpreters: a fork would copy the locks of live threads (torch, OpenCV) as they stand. Unlike
+    # multiprocessing's "spawn" it does not run the caller's script again, so no `if __name__ == "__main__":` is needed.
+    with parallel_config("loky", inner_max_num_threads=1, n_jobs=workers):
+        run = Parallel(return_as="generator_unordered", max_nbytes=None)
+        yield from run(delayed(_render_in_worker)(chunk) for chunk in chunks)  # type: ignore[misc]
 
 
-def _as_finished(
-    executor: ProcessPoolExecutor, chunks: Iterator[Chunk], ahead: int
-) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Keep `ahead` chunks under way, so that results do not pile up faster than they are fetched."""
-    running = {executor.submit(_render_chunk, chunk) for chunk in islice(chunks, ahead)}
-    while running:
-        finished, running = wait(running, return_when=FIRST_COMPLETED)
-        running |= {executor.submit(_render_chunk, chunk) for chunk in islice(chunks, len(finished))}
-        for future in finished:
-            yield future.result()
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+def _render_in_worker(chunk: Chunk) -> tuple[list[int], np.ndarray]:
     cv2.setNumThreads(1)
-    threadpool_limits(1)
+    return _render_chunk(chunk)
 
 
 def _render_chunk(chunk: Chunk) -> tuple[list[int], np.ndarray]:

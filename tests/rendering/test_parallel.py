@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -19,6 +22,17 @@ def test_order_does_not_depend_on_identities(jobs):
 
 def test_other_processes_render_the_same_images(jobs):
     np.testing.assert_array_equal(render_many(jobs, workers=2, size=64), render_many(jobs, workers=0, size=64))
+
+
+def test_a_script_without_a_main_guard_renders_once(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "print('started')\n"
+        "from facexai.rendering import Nuisance, render_many, sample_identity\n"
+        "print(render_many([(sample_identity(seed), Nuisance()) for seed in (1, 2)], workers=2, size=32).shape)\n"
+    )
+    result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=500)
+    assert result.stdout.split("\n") == ["started", "(2, 32, 32, 3)", ""], result.stderr
 
 
 def test_no_jobs_no_images():
