@@ -305,13 +305,17 @@ def benchmark(
     images: Annotated[Path | None, typer.Option(metavar="DIR", help="For `pairs`: where the images lie.")] = None,
     limit: Annotated[int | None, typer.Option(min=40, help="About so many pairs, for a quick look.")] = None,
     flip: Annotated[bool, typer.Option(" /--no-flip", show_default=False, help="Without the mirror images.")] = True,
+    record: Annotated[bool, typer.Option("--record", help="Put the figures on the card of a model's folder.")] = False,
     json: Json = None,
 ) -> None:
     """Measure a model's verification accuracy by the field's protocol: ten folds, flip averaging."""
     from dataclasses import replace
 
     from facexai.benchmarks import BENCHMARKS, PairListBenchmark, verify
+    from facexai.weights import record_benchmark
 
+    if record and not Path(model).is_dir():
+        raise InputError(f"--record takes a model's folder as --model; got {model}")
     with reporting(json) as result:
         protocol = BENCHMARKS[name]
         if isinstance(protocol, PairListBenchmark):
@@ -323,6 +327,8 @@ def benchmark(
         report = verify(network, data if limit is None else data.limited(limit), flip=flip)
         result |= {"model": network.name, "flip": flip} | report.to_json()
         print_report(result)
+        if record:
+            record_benchmark(model, {key: value for key, value in result.items() if key != "model"})
 
 
 def print_report(result: Mapping[str, Any]) -> None:

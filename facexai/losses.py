@@ -23,10 +23,10 @@ class ArcFaceLoss(nn.Module):
     Source: Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition" (CVPR 2019), eq. 3.
 
     Deviations:
-        arcface_torch applies the margin under `no_grad`; its value is that of eq. 3, but the gradient of the target logit
-        differs by sin(theta + m) / sin(theta). The exact gradient is the default, `straight_through=True` is theirs.
-        Beyond theta = pi - m, where cos(theta + m) would rise again, the target logit goes on as cos(theta) - m sin(m),
-        as in the code of Deng et al.: still falling with theta.
+        arcface_torch applies the margin under `no_grad`; its value is that of eq. 3, but the gradient of the target
+        logit differs by sin(theta + m) / sin(theta). The exact gradient is the default, `straight_through=True` theirs.
+        Beyond theta = pi - m, where cos(theta + m) would rise again, the target logit goes on as
+        cos(theta) - m sin(m), as in the code of Deng et al.: still falling with theta.
     """
 
     def __init__(

@@ -77,9 +77,21 @@ def save_model(model: FaceRecognizer, directory: str | Path, card: dict[str, Any
         "sha256": hashlib.sha256(payload).hexdigest(),
     }
     write_atomically(directory / "model.safetensors", payload)
-    write_atomically(directory / "card.json", (json.dumps(card, indent=2) + "\n").encode())
-    write_atomically(directory / "README.md", _readme(card).encode())
+    _write_card(directory, card)
     return directory
+
+
+def record_benchmark(directory: str | Path, figures: dict[str, Any]) -> None:
+    """Put the figures of a benchmark, `VerificationReport.to_json()`, on the card of a saved model.
+
+    Raises:
+        InputError: `directory` is not a saved model.
+    """
+    directory = Path(directory)
+    model = _load_folder(directory)
+    _write_card(
+        directory, {**model.card, "benchmarks": {**model.card.get("benchmarks", {}), figures["benchmark"]: figures}}
+    )
 
 
 def write_atomically(path: Path, payload: bytes) -> None:
@@ -179,19 +191,33 @@ def _fill(model: FaceRecognizer, state: dict[str, Tensor], file: Path) -> None:
     model.load_state_dict(state, strict=False)
 
 
+def _write_card(directory: Path, card: dict[str, Any]) -> None:
+    write_atomically(directory / "card.json", (json.dumps(card, indent=2) + "\n").encode())
+    write_atomically(directory / "README.md", _readme(card).encode())
+
+
 def _readme(card: dict[str, Any]) -> str:
-    """The card as Markdown: a heading, then one section an entry."""
+    """The card as Markdown: a heading, one section an entry, and a table of the benchmarks."""
     lines = [f"# Model card: {card.get('name', 'facexai model')}", ""]
     for key, value in card.items():
-        if key == "name":
+        if key in ("name", "benchmarks"):
             continue
-        lines.append(f"**{key}**")
+        lines.append(f"**{key.replace('_', ' ')}**")
         if isinstance(value, dict):
             lines += ["", *(f"* {name}: {_brief(item)}" for name, item in value.items()), ""]
         else:
             lines += ["", f"{_brief(value)}", ""]
+    if "benchmarks" in card:
+        columns = ("accuracy", "accuracy_std", "auc", "eer", "threshold", "pairs", "rendered")
+        lines += ["**benchmarks** (`facexai benchmark NAME --record`)", "", f"| name | {' | '.join(columns)} |"]
+        lines += ["|" + "---|" * (len(columns) + 1)]
+        for name, figures in card["benchmarks"].items():
+            lines.append(f"| {name} | {' | '.join(_brief(figures.get(column)) for column in columns)} |")
+        lines.append("")
     return "\n".join(lines)
 
 
 def _brief(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value)

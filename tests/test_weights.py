@@ -11,7 +11,7 @@ import torch
 
 from facexai.errors import InputError
 from facexai.models import build
-from facexai.weights import load_model, save_model, write_atomically
+from facexai.weights import load_model, record_benchmark, save_model, write_atomically
 
 OPTIONS = {"blocks": [1, 1, 1, 1], "widths": [4, 4, 8, 16]}
 IMAGES = torch.linspace(-1, 1, 2 * 3 * 112 * 112).reshape(2, 3, 112, 112)
@@ -31,6 +31,15 @@ def test_a_saved_model_comes_back_equal(saved):
     assert torch.equal(loaded.embed(IMAGES), model.embed(IMAGES))
     assert (loaded.threshold, loaded.name, loaded.card["seed"], loaded.training) == (0.25, "tiny", 0, False)
     assert "Model card: tiny" in (folder / "README.md").read_text()
+
+
+def test_figures_of_benchmarks_are_added_to_the_card(saved):
+    _, folder = saved
+    for name, accuracy in (("first", 0.9), ("second", 0.8), ("first", 0.95)):
+        record_benchmark(folder, {"benchmark": name, "accuracy": accuracy})
+    benchmarks = load_model(folder).card["benchmarks"]
+    assert {name: figures["accuracy"] for name, figures in benchmarks.items()} == {"first": 0.95, "second": 0.8}
+    assert "0.95" in (folder / "README.md").read_text()
 
 
 def test_half_precision_halves_the_file_and_hardly_moves_the_scores(tmp_path, saved):

@@ -284,12 +284,13 @@ def _restore(file: Path, config: DDFVConfig, joint: nn.Module, optimizers: list[
 def _facts(
     config: DDFVConfig, images: Images, step: int, meter: _Meter, fabric: Fabric, metrics: dict[str, float]
 ) -> dict[str, Any]:
-    rendered = f"rendered faces: {config.identities} identities x {config.images_per_identity} images"
+    rendered = (
+        f"rendered faces: {config.identities} identities x {config.images_per_identity} images, seed {config.data_seed}"
+    )
     return {
         "seed": config.seed,
-        "data": f"{config.images}: {len(images)} images"
-        if config.images
-        else f"{rendered}, data seed {config.data_seed}",
+        "data": f"{config.images}: {len(images)} images" if config.images else rendered,
+        "limits": "" if config.images else "It has seen rendered faces only and is no judge of photographs.",
         "steps": step,
         "images_seen": step * config.batch_size * fabric.world_size,
         "training_seconds": round(meter.seconds),
