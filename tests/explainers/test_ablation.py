@@ -136,20 +136,21 @@ def test_first_order_mean_ablation_sums_to_zero(pair):
     assert float(weights.abs().sum()) > 0.01
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_mean_ablation_of_identical_images_never_raises_the_score(seed):
-    """s = 1 cannot be surpassed; in single precision the closed form keeps to that."""
-    pooled = torch.randn(300, generator=torch.Generator().manual_seed(seed))
-    pooled[:3] = torch.tensor([0.0, 1e-12, 30.0])
-    assert float(ablation_weights(pooled, pooled, torch.diag(-pooled)).min()) >= 0
+def test_mean_ablation_of_identical_images_never_raises_the_score():
+    """A score of 1 cannot be surpassed; the closed form keeps to that in single precision, however small F_i is."""
+    pooled = torch.linspace(0, 1, 5000)
+    weights = ablation_weights(pooled, pooled, torch.diag(-pooled))
+    assert float(weights.min()) >= 0
+    assert float(weights[1:].min()) > 0
 
 
 def test_small_weights_are_exact_in_single_precision():
-    """score - other score would lose six digits here."""
-    probe, gallery = torch.randn(2, 4000, generator=torch.Generator().manual_seed(0))
+    """score - other score would lose four digits here."""
+    probe, noise = torch.randn(2, 4000, generator=torch.Generator().manual_seed(0))
+    gallery = probe + 0.3 * noise
     single = ablation_weights(probe, gallery, torch.diag(-probe))
     double = ablation_weights(probe.double(), gallery.double(), torch.diag(-probe.double()))
-    assert float((single - double).abs().max() / double.abs().max()) < 2e-6
+    assert float((single - double).abs().max() / double.abs().max()) < 1e-6
 
 
 def test_when_nothing_is_left_the_score_falls_to_zero():

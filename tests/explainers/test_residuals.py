@@ -78,6 +78,14 @@ def test_they_agree_with_a_maximum_in_every_cell():
     agree(features, random_decoder(20))
 
 
+def test_a_window_holds_nothing_outside_the_image():
+    """Else a channel at the border could be divided by a maximum that nobody sees."""
+    for activation in ("tanh", "none"):
+        residuals = channel_residuals(awkward_features(), random_decoder(activation=activation), normalization="none")
+        assert int((residuals.corners < 0).sum()) >= 4
+        assert residuals.windows.sum() == pytest.approx(residuals.stack().sum().item(), rel=1e-12)
+
+
 @pytest.mark.parametrize("chunk", [1, 5, 1000])
 @pytest.mark.parametrize("algorithm", ["local", "batched"])
 def test_the_chunk_does_not_change_the_residuals(algorithm, chunk):
@@ -137,6 +145,12 @@ def test_division_by_the_maximum_is_min_max_normalization():
     alive = high[:, 0, 0] > 0
     min_max = ((residuals - low) / (high - low))[alive]
     assert torch.equal(min_max, literal_residuals(awkward_features(), random_decoder())[alive])
+
+
+def test_rounding_is_not_magnified_to_a_map():
+    faint = torch.full((1, 4, 4), 1e-7)
+    assert normalize(faint).abs().max() == 0
+    assert normalize(faint.double()).min() == 1
 
 
 @pytest.mark.parametrize("algorithm", ["local", "batched", "literal"])
