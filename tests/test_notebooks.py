@@ -18,7 +18,6 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 # Parameters with which a notebook takes seconds. A new notebook needs a line here.
 FAST: dict[str, dict[str, Any]] = {
     "01_quickstart": {"channels": 4},
-    "01_quickstart": {"channels": 4},
     "02_faces_and_scores": {"people": 4, "folds": 2, "pairs": 20},
     "03_training": {"identities": 8, "images_per_identity": 8, "epochs": 2},
     "04_algorithm_1": {"partners": 3, "channels": 4},
