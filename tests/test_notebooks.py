@@ -21,7 +21,6 @@ FAST: dict[str, dict[str, Any]] = {
     "02_faces_and_scores": {"people": 4, "folds": 2, "pairs": 20},
     "03_training": {"identities": 8, "images_per_identity": 8, "epochs": 2},
     "04_algorithm_1": {"partners": 3, "channels": 4},
-    "04_algorithm_1": {"partners": 3, "channels": 4},
 }
 LARGEST = 100_000  # bytes; a notebook with its figures has megabytes
 
