@@ -1,6 +1,7 @@
-"""Saved models: a folder with `model.safetensors` and `card.json`, or a published PyTorch file.
+"""Saved models: a folder with safetensors files and `card.json`, or a published PyTorch file.
 
-A saved model is checked against the sha256 in its card before a single weight is used, and nothing is ever unpickled
+`model.safetensors` holds trunk and head, `decoder.safetensors` the decoder where there is one. Each file is checked
+against its sha256 in the card before a single weight is used, and nothing is ever unpickled
 beyond plain tensors (`weights_only=True`).
 """
 
@@ -54,7 +55,7 @@ def load_model(spec: str | Path, *, device: str | torch.device = "cpu") -> FaceR
 
 
 def save_model(model: FaceRecognizer, directory: str | Path, card: dict[str, Any], *, half: bool = False) -> Path:
-    """Write `model.safetensors`, `card.json` and `README.md` (the card for people); each is renamed into place.
+    """Write the weights, `card.json` and `README.md` (the card for people); each file is renamed into place.
 
     Args:
         model: built by `models.build`.
@@ -68,15 +69,19 @@ def save_model(model: FaceRecognizer, directory: str | Path, card: dict[str, Any
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    state = {name: _stored(value, half) for name, value in model.state_dict().items()}
-    payload = save_safetensors(state)
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, value in model.state_dict().items():
+        file = "decoder.safetensors" if name.startswith("decoder.") else "model.safetensors"
+        parts.setdefault(file, {})[name] = _stored(value, half)
+    payloads = {file: save_safetensors(state) for file, state in parts.items()}
     card = {
         **card,
         "architecture": model.architecture,
         "threshold": model.threshold,
-        "sha256": hashlib.sha256(payload).hexdigest(),
+        "sha256": {file: hashlib.sha256(payload).hexdigest() for file, payload in payloads.items()},
     }
-    write_atomically(directory / "model.safetensors", payload)
+    for file, payload in payloads.items():
+        write_atomically(directory / file, payload)
     _write_card(directory, card)
     return directory
 
@@ -113,37 +118,38 @@ def _stored(value: Tensor, half: bool) -> Tensor:
 
 
 def _load_folder(directory: Path) -> FaceRecognizer:
-    card_file, weights_file = directory / "card.json", directory / "model.safetensors"
-    for file in (card_file, weights_file):
-        if not file.is_file():
-            raise InputError(
-                f"{directory} is not a saved model: it has no {file.name}; write one with facexai.save_model"
-            )
+    card_file = directory / "card.json"
+    if not card_file.is_file():
+        raise InputError(f"{directory} is not a saved model: it has no card.json; write one with facexai.save_model")
     try:
         card = json.loads(card_file.read_text(encoding="utf-8"))
-        architecture, expected = card["architecture"], card["sha256"]
+        architecture, digests = card["architecture"], dict(card["sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{card_file} is not a model card ({type(error).__name__}: {error}); save the model anew"
         ) from None
-    payload = weights_file.read_bytes()
-    if hashlib.sha256(payload).hexdigest() != expected:
-        raise InputError(
-            f"{weights_file} is not the file its card describes (sha256 differs); copy or download it again"
-        )
-    try:
-        state = load_safetensors(payload)
-    except SafetensorError as error:
-        raise InputError(f"{weights_file} is damaged ({error}); copy or download it again") from None
+    state: dict[str, Tensor] = {}
+    for name, digest in digests.items():
+        state |= _checked_weights(directory / Path(name).name, digest)
     model = build(architecture["name"], **architecture["options"])
-    _fill(
-        model,
-        {name: value.float() if value.is_floating_point() else value for name, value in state.items()},
-        weights_file,
-    )
+    _fill(model, state, directory / "model.safetensors")
     model.card, model.threshold = card, card.get("threshold")
     model.name = card.get("name") or directory.name
     return model
+
+
+def _checked_weights(file: Path, digest: str) -> dict[str, Tensor]:
+    """Tensors of a safetensors file whose sha256 is `digest`, in float32."""
+    if not file.is_file():
+        raise InputError(f"{file.parent} is not a saved model: it has no {file.name}; copy or download it again")
+    payload = file.read_bytes()
+    if hashlib.sha256(payload).hexdigest() != digest:
+        raise InputError(f"{file} is not the file its card describes (sha256 differs); copy or download it again")
+    try:
+        state = load_safetensors(payload)
+    except SafetensorError as error:
+        raise InputError(f"{file} is damaged ({error}); copy or download it again") from None
+    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
 
 
 def _load_state_dict(architecture: str, file: Path) -> FaceRecognizer:

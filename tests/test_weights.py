@@ -50,11 +50,12 @@ def test_half_precision_halves_the_file_and_hardly_moves_the_scores(tmp_path, sa
     assert (load_model(half).embed(IMAGES) - model.embed(IMAGES)).abs().max() < 5e-3
 
 
-def test_a_tampered_file_is_refused(saved):
+@pytest.mark.parametrize("name", ["model.safetensors", "decoder.safetensors"])
+def test_a_tampered_file_is_refused(saved, name):
     _, folder = saved
-    payload = bytearray((folder / "model.safetensors").read_bytes())
+    payload = bytearray((folder / name).read_bytes())
     payload[-1] ^= 1
-    (folder / "model.safetensors").write_bytes(payload)
+    (folder / name).write_bytes(payload)
     with pytest.raises(InputError, match="sha256 differs"):
         load_model(folder)
 
