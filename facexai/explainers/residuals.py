@@ -10,6 +10,12 @@ Deviations:
     time, and so it is here. Of several equal maxima the first is masked. "abs" leaves three colours, of which the mean
     is taken; "normalization" is division by the maximum, which equals min-max as a residual is zero outside its window.
     A channel whose masking changes nothing has the residual zero.
+
+Precision:
+    In double precision the three agree to 1e-13. In single precision `literal` and `batched` take the difference of two
+    nearly equal images, and dividing a weak channel by its small maximum magnifies their rounding to 3e-5; `local`
+    carries the difference alone and stays within 1e-5. (`tutorial` and the network of the paper, in units of the
+    maximum.)
 """
 
 from dataclasses import dataclass
