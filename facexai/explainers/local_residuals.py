@@ -65,9 +65,8 @@ def local_windows(features: Tensor, decoder: nn.Module, chunk: int = 64) -> tupl
         cell = cells[channels]
         change = -maxima[channels, None, None, None] * first[channels]  # (n, C/2, 4, 4)
         for u, kernel in zip(before, others, strict=False):
-            change = upsample(
-                change_through_relu(u[cell], change), kernel
-            )  # (n, C/4, 10, 10), (.., 22, 22), (.., 46, 46)
+            change = change_through_relu(u[cell], change)
+            change = upsample(change, kernel)  # (n, C/4, 10, 10), (n, C/8, 22, 22), (n, 3, 46, 46)
         if decoder.activation == "tanh":
             change = change_through_tanh(before[-1][cell], change)
         residuals.append(change.abs().mean(1) * inside[cell, 0])
