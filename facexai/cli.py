@@ -252,7 +252,15 @@ def write_explanation(
     by_channels = method.startswith("ddfv")
     channels = strongest_channels(decompose(pair, model, method, **options)) if by_channels else ()
     with staged(out) as folder:
-        write_report(folder, pair, saliency, threshold=model.threshold, model_name=model.name, channels=channels)
+        write_report(
+            folder,
+            pair,
+            saliency,
+            threshold=model.threshold,
+            model_name=model.name,
+            model_limits=model.card.get("limits", ""),
+            channels=channels,
+        )
         names = sorted(file.name for file in folder.iterdir())
     return [str(out / name) for name in names]
 

@@ -68,6 +68,7 @@ def write_report(
     *,
     threshold: float | None = None,
     model_name: str = "",
+    model_limits: str = "",
     channels: Sequence[Channel] = (),
     details: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -81,6 +82,7 @@ def write_report(
         saliency: their signed maps.
         threshold: decision threshold on the score; None: no decision.
         model_name: which network was explained.
+        model_limits: what its card says it is not made for; stands first among the limits.
         channels: those that mattered most, strongest first; may be empty.
         details: further lines for the table at the end of the page, such as options and file names.
 
@@ -93,7 +95,13 @@ def write_report(
         write_atomically(directory / f"{name}.png", png(picture))
     write_atomically(directory / "saliency.npz", _archive(pair, saliency, threshold, model_name))
     page = render_page(
-        pair, saliency, threshold=threshold, model_name=model_name, channels=channels, details=details or {}
+        pair,
+        saliency,
+        threshold=threshold,
+        model_name=model_name,
+        model_limits=model_limits,
+        channels=channels,
+        details=details or {},
     )
     write_atomically(directory / "report.html", page.encode())
     return directory / "report.html"
@@ -117,6 +125,7 @@ def render_page(
     *,
     threshold: float | None,
     model_name: str,
+    model_limits: str,
     channels: Sequence[Channel],
     details: Mapping[str, Any],
 ) -> str:
@@ -139,6 +148,7 @@ def render_page(
         method=escape(method_name(saliency)),
         limit=f"{scale_of(saliency):.3g}",
         channels=_channels(pair, channels),
+        model_limits=f"<li><b>{escape(model_limits)}</b></li>" if model_limits else "",
         threshold_limit=_threshold_limit(threshold),
         details=_details(pair, saliency, verdict, model_name, details),
     )
@@ -188,21 +198,21 @@ def _channels(pair: FacePair, channels: Sequence[Channel]) -> str:
         f'<div class="channels">{figures}</div>'
         '<p class="note">Each pair of pictures is one feature channel of the network, on the probe and on the gallery '
         "face. It is coloured where the reconstructed face changes when the channel's strongest position is set to "
-        "zero. The number is the channel's weight in the map; where it differs between the faces, both are given.</p>"
+        "zero. The number below is its weight in the map of that face: what it added to the score.</p>"
         "</section>"
     )
 
 
 def _channel(pair: FacePair, channel: Channel) -> str:
-    images = []
+    sides = []
     for role, image, residual, weight in zip(ROLES, pair.images, channel.residuals, channel.weights, strict=True):
-        tinted = overlay(to_pixels(image), residual, _tint_name(weight), limit=1.0)
-        images.append(f'<img src="{data_uri(tinted)}" alt="Channel {channel.number} on the {role} face">')
-    weights = dict.fromkeys(
-        f'<b class="{_tint_name(weight)}">{_number(weight, 4, signed=True)}</b>' for weight in channel.weights
-    )
-    caption = f"<span>channel {channel.number}</span><span>{' / '.join(weights)}</span>"
-    return f"<figure><div>{''.join(images)}</div><figcaption>{caption}</figcaption></figure>"
+        tint = _tint_name(weight)
+        picture = data_uri(overlay(to_pixels(image), residual, tint, limit=1.0))
+        sides.append(
+            f'<div><img src="{picture}" alt="Channel {channel.number} on the {role} face">'
+            f'<b class="{tint}">{_number(weight, 4, signed=True)}</b></div>'
+        )
+    return f"<figure><figcaption>channel {channel.number}</figcaption><div>{''.join(sides)}</div></figure>"
 
 
 def _tint_name(weight: float) -> str:

@@ -29,8 +29,8 @@ class Verdict:
 
     @property
     def headline(self) -> str:
-        """The decision in two words."""
-        return {True: "Same person", False: "Different people", None: "No decision"}[self.accepted]
+        """The decision in a few words: what was done with the pair, not what is true of it."""
+        return {True: "Accepted: one person", False: "Refused: two people", None: "No decision"}[self.accepted]
 
     @property
     def sentence(self) -> str:

@@ -110,8 +110,8 @@ def test_lab_shows_the_caption_inside_the_figure(figures: dict[str, go.Figure]):
 
 def test_the_pair_figure_says_score_decision_and_truth(pair: FacePair):
     accepted, refused, undecided = show_pair(pair, 0.43, 0.3), show_pair(pair, -0.43, 0.3), show_pair(pair, 0.43)
-    assert {"0.43", "<b>Same person</b>", "in truth: one person"} <= set(words_of(accepted).split(" | "))
-    assert {"\N{MINUS SIGN}0.43", "<b>Different people</b>"} <= set(words_of(refused).split(" | "))
+    assert {"0.43", "<b>Accepted: one person</b>", "in truth: one person"} <= set(words_of(accepted).split(" | "))
+    assert {"\N{MINUS SIGN}0.43", "<b>Refused: two people</b>"} <= set(words_of(refused).split(" | "))
     assert "<b>No decision</b>" in words_of(undecided)
 
 

@@ -19,16 +19,23 @@ def read(path: Path) -> str:
 
 def test_the_report_says_score_threshold_decision_and_model(tmp_path: Path, pair: FacePair, saliency: Saliency):
     page = read(write_report(tmp_path, pair, saliency, threshold=0.31, model_name="tutorial"))
-    assert "<h1" in page and "Same person</h1>" in page
+    assert "<h1" in page and "Accepted: one person</h1>" in page
     assert "The score 0.432 is 0.122 above the threshold 0.310: the model takes the two faces for one person." in page
     assert "<td>tutorial</td>" in page
     assert "Limits" in page and "How to read it" in page and "facexai " in page
 
 
 def test_a_lower_score_or_no_threshold_gives_another_decision(tmp_path: Path, pair: FacePair, saliency: Saliency):
-    assert "Different people</h1>" in read(write_report(tmp_path, pair, saliency, threshold=0.5))
+    assert "Refused: two people</h1>" in read(write_report(tmp_path, pair, saliency, threshold=0.5))
     undecided = read(write_report(tmp_path, pair, saliency))
     assert "No decision</h1>" in undecided and "no calibrated threshold" in undecided
+
+
+def test_what_the_model_is_not_made_for_stands_first_among_the_limits(
+    tmp_path: Path, pair: FacePair, saliency: Saliency
+):
+    page = read(write_report(tmp_path, pair, saliency, model_limits="It has seen rendered faces only."))
+    assert page.index("<h2>Limits</h2>") < page.index("rendered faces only.") < page.index("The maps show")
 
 
 def test_the_report_needs_no_network(tmp_path: Path, pair: FacePair, saliency: Saliency):
@@ -45,9 +52,9 @@ def test_names_cannot_become_markup(tmp_path: Path, pair: FacePair, saliency: Sa
     evil = '<img src=x onerror="alert(1)">'
     named = FacePair(pair.probe, pair.gallery, name=evil)
     method = Saliency(saliency.signed, saliency.score, evil)
-    page = read(write_report(tmp_path, named, method, model_name=evil, details={evil: evil}))
+    page = read(write_report(tmp_path, named, method, model_name=evil, model_limits=evil, details={evil: evil}))
     assert "<img src=x" not in page and 'onerror="' not in page
-    assert page.count("&lt;img src=x") >= 6
+    assert page.count("&lt;img src=x") >= 7
 
 
 def test_dollar_signs_in_names_stay(tmp_path: Path, pair: FacePair, saliency: Saliency):
@@ -96,8 +103,8 @@ def test_channels_are_shown_with_their_weights(tmp_path: Path, pair: FacePair, s
         Channel(4, (-0.0205, 0.0101), residuals[:, 1]),
     ]
     page = read(write_report(tmp_path, pair, saliency, channels=channels))
-    assert "channel 17" in page and ">+0.0312</b></span>" in page
-    assert ">\N{MINUS SIGN}0.0205</b> / " in page and ">+0.0101</b>" in page
+    assert "channel 17" in page and page.count('class="similarity">+0.0312</b>') == 2
+    assert 'class="dissimilarity">\N{MINUS SIGN}0.0205</b>' in page and 'class="similarity">+0.0101</b>' in page
     assert page.count("Channel 17 on the") == 2
     assert "channels that mattered most" not in read(write_report(tmp_path, pair, saliency))
 
