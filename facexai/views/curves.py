@@ -1,6 +1,7 @@
 """Figures made of numbers: ROC curves, score histograms, training curves."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
@@ -10,6 +11,9 @@ from sklearn.metrics import roc_curve
 from facexai.errors import InputError
 from facexai.views.theme import GENUINE, IMPOSTOR, INK, QUIET, SERIES, captioned
 
+if TYPE_CHECKING:
+    from facexai.benchmarks import VerificationReport
+
 # Columns of a training log: axis title and colour.
 _TRAINING_CURVES = {
     "loss_id": ("identity loss", SERIES[1]),
@@ -18,11 +22,13 @@ _TRAINING_CURVES = {
 }
 
 
-def show_roc(reports, *, caption: str = "", alt: str = "") -> go.Figure:
+def show_roc(
+    reports: "VerificationReport | Mapping[str, VerificationReport]", *, caption: str = "", alt: str = ""
+) -> go.Figure:
     """True acceptance against false acceptance, the latter on a logarithmic axis as the field prints it.
 
     Args:
-        reports: a verification report (anything with `scores`, `genuine`, `auc`, `eer`), or a dict of them by name.
+        reports: a verification report, or a dict of them by name.
         caption: what the curves compare.
         alt: the same for readers who do not see it.
     """
@@ -141,7 +147,7 @@ def _span(log: Sequence[Mapping], clock: str) -> list[float]:
     return [min(times), max(times)]
 
 
-def _rates(name: str, report) -> str:
+def _rates(name: str, report: "VerificationReport") -> str:
     return f"{name or 'ROC'}: AUC {report.auc:.4f}, EER {percent(report.eer)}"
 
 
@@ -185,5 +191,5 @@ def _draw_threshold(figure: go.Figure, scores: np.ndarray, same: np.ndarray, thr
     )
 
 
-def _as_bool(genuine) -> np.ndarray:
+def _as_bool(genuine: Sequence[bool] | np.ndarray) -> np.ndarray:
     return np.asarray(genuine).astype(bool)

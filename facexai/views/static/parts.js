@@ -39,7 +39,12 @@ function dial({ label, range, series, choose }) {
   const id = `fx-dial-${Math.random().toString(36).slice(2)}-${dials++}`;
   const bins = series[0].counts.length;
   const tallest = Math.max(1e-12, ...series.flatMap((one) => Array.from(one.counts)));
-  const plot = element("svg", { viewBox: `0 0 ${bins} 100`, preserveAspectRatio: "none", "aria-hidden": "true", class: "fx-plot" });
+  const plot = element("svg", {
+    viewBox: `0 0 ${bins} 100`,
+    preserveAspectRatio: "none",
+    "aria-hidden": "true",
+    class: "fx-plot",
+  });
   const bars = series.map((one) =>
     Array.from(one.counts, (count, k) => {
       const height = count === 0 ? 0 : Math.max(1, (96 * count) / tallest);
@@ -57,7 +62,12 @@ function dial({ label, range, series, choose }) {
     const value = low + Math.round((fraction * (high - low)) / step) * step;
     choose(Number(Math.min(high, Math.max(low, value)).toFixed(12)));
   });
-  const ends = element("div", { class: "fx-ends" }, element("span", {}, written(low, digits)), element("span", {}, written(high, digits)));
+  const ends = element(
+    "div",
+    { class: "fx-ends" },
+    element("span", {}, written(low, digits)),
+    element("span", {}, written(high, digits)),
+  );
   const node = element(
     "div",
     { class: "fx-dial" },

@@ -44,7 +44,13 @@ function tradeOff(genuine, impostor, range) {
     element("path", { d: `M${points.join("L")}`, class: "fx-curve", "vector-effect": "non-scaling-stroke" }),
     point,
   );
-  const node = element("div", { class: "fx-trade-box" }, element("span", {}, "TAR \u2191"), plot, element("span", {}, "FAR \u2192"));
+  const node = element(
+    "div",
+    { class: "fx-trade-box" },
+    element("span", {}, "TAR \u2191"),
+    plot,
+    element("span", {}, "FAR \u2192"),
+  );
   return {
     node,
     show({ far, frr }) {
@@ -65,8 +71,20 @@ function confusion() {
     element(
       "tbody",
       {},
-      element("tr", {}, element("th", { scope: "row" }, "genuine pairs"), cell("accepted", "fx-right"), cell("refused", "fx-wrong")),
-      element("tr", {}, element("th", { scope: "row" }, "impostor pairs"), cell("admitted", "fx-wrong"), cell("rejected", "fx-right")),
+      element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, "genuine pairs"),
+        cell("accepted", "fx-right"),
+        cell("refused", "fx-wrong"),
+      ),
+      element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, "impostor pairs"),
+        cell("admitted", "fx-wrong"),
+        cell("rejected", "fx-right"),
+      ),
     ),
   );
   return { table, cells };

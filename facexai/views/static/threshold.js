@@ -3,7 +3,8 @@
 /** Unpack the payload that facexai.views.explorers wrote. */
 function unpack(data) {
   const area = data.height * data.width;
-  const level = ({ codes, scale, offset }) => Float64Array.from(decode(codes, Uint16Array), (code) => offset + scale * code);
+  const level = ({ codes, scale, offset }) =>
+    Float64Array.from(decode(codes, Uint16Array), (code) => offset + scale * code);
   const windows = (face) => {
     const codes = decode(face.windows, Uint8Array);
     let start = 0;
@@ -28,7 +29,8 @@ function unpack(data) {
 function addChannel(map, face, width, k, factor) {
   const { top, left, height, width: across, codes } = face.windows[k];
   for (let y = 0, from = 0; y < height; y++) {
-    for (let x = 0, to = (top + y) * width + left; x < across; x++, from++, to++) map[to] += (factor * codes[from]) / 255;
+    for (let x = 0, to = (top + y) * width + left; x < across; x++, from++, to++)
+      map[to] += (factor * codes[from]) / 255;
   }
 }
 
@@ -84,7 +86,12 @@ function colourScale({ tints }) {
   const ramp = Float64Array.from({ length: 201 }, (_, k) => k / 100 - 1);
   paint(context, image, { area: 201, grey }, ramp, 1, { tints }, "both");
   const [least, most] = [element("span"), element("span")];
-  const node = element("div", { class: "fx-scale" }, strip, element("div", { class: "fx-ends" }, least, element("span", {}, "0"), most));
+  const node = element(
+    "div",
+    { class: "fx-scale" },
+    strip,
+    element("div", { class: "fx-ends" }, least, element("span", {}, "0"), most),
+  );
   return {
     node,
     show(limit) {
@@ -136,7 +143,12 @@ function render({ model, el }) {
     const [probe, gallery] = faces.map((face) => signed(face.weights[channel], data.range.digits));
     return [String(k), `channel ${channel} (w ${probe === gallery ? probe : `${probe}, ${gallery}`})`];
   });
-  const shown = [["both", "similarity and dissimilarity"], ["similarity", "similarity only"], ["dissimilarity", "dissimilarity only"], ["none", "faces only"]];
+  const shown = [
+    ["both", "similarity and dissimilarity"],
+    ["similarity", "similarity only"],
+    ["dissimilarity", "dissimilarity only"],
+    ["none", "faces only"],
+  ];
 
   el.classList.add("facexai-explorer", "facexai-threshold");
   el.replaceChildren(
@@ -171,7 +183,10 @@ function render({ model, el }) {
   function draw() {
     const started = performance.now();
     const maps = faces.map((face) => signedMap(face, data, state.threshold, state.only));
-    const limit = Math.max(1e-12, ...maps.map((map) => map.reduce((most, value) => Math.max(most, Math.abs(value)), 0)));
+    const limit = Math.max(
+      1e-12,
+      ...maps.map((map) => map.reduce((most, value) => Math.max(most, Math.abs(value)), 0)),
+    );
     faces.forEach((face, k) => paint(screens[k].context, screens[k].image, face, maps[k], limit, data, state.view));
     slider.show(state.threshold);
     report(maps, limit);
@@ -182,11 +197,13 @@ function render({ model, el }) {
     const { threshold, only } = state;
     const sums = faces.map((face) => face.weights.reduce((sum, weight) => sum + weight - threshold, 0));
     const above = faces.map((face) => face.weights.reduce((count, weight) => count + (weight > threshold ? 1 : 0), 0));
-    const total = (keep) => maps.reduce((sum, map) => sum + map.reduce((part, value) => part + (keep(value) ? value : 0), 0), 0);
+    const total = (keep) =>
+      maps.reduce((sum, map) => sum + map.reduce((part, value) => part + (keep(value) ? value : 0), 0), 0);
     const positive = total((value) => value > 0);
     const negative = -total((value) => value < 0);
     const share = Math.round((100 * positive) / Math.max(1e-12, positive + negative));
-    const both = (values, write) => (write(values[0]) === write(values[1]) ? write(values[0]) : values.map(write).join(", "));
+    const both = (values, write) =>
+      write(values[0]) === write(values[1]) ? write(values[0]) : values.map(write).join(", ");
     rows.score.textContent = written(data.score, 3);
     rows.whole.textContent = both(sums, (value) => written(value + data.count * threshold, 3));
     rows.taken.textContent = signed(0 - data.count * threshold, 3);
