@@ -240,6 +240,14 @@ def train(monkeypatch, cache, tmp_path):
     return ["train", "ddfv", "--preset", "smoke", *settings, "--out", str(tmp_path / "run")]
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heard():
+    """A shell starts background jobs with SIGINT ignored, and the suite may be one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def press_ctrl_c(monkeypatch, name, *, after=0):
     """Send SIGINT from inside the training loop, once the function `name` in it was called `after` times."""
     original, calls = getattr(ddfv, name), []
