@@ -32,9 +32,11 @@ class BookRenderer(MimetypeRenderer):
     def to_mimebundle(self, fig_dict: dict) -> dict:
         """Both representations of a figure, by MIME type."""
         figure = json.loads(str(pio.to_json(fig_dict, validate=False, remove_uids=False)))
-        return {_MIMETYPE: _with_caption_line(figure), "text/html": self._html(figure)}
+        config = {**_CONFIG, "staticPlot": bool((figure["layout"].get("meta") or {}).get("still"))}
+        html = self._html(figure, config)
+        return {_MIMETYPE: _with_caption_line(figure) | {"config": config}, "text/html": html}
 
-    def _html(self, figure: dict) -> str:
+    def _html(self, figure: dict, config: dict) -> str:
         layout = figure.get("layout", {})
         meta = layout.get("meta") or {}
         # The identifier does not change from one build of a page to the next, and no two figures of a page share it.
@@ -42,7 +44,7 @@ class BookRenderer(MimetypeRenderer):
         identifier = f"figure-{next(self._numbers)}-{digest[:12]}"
         plot = pio.to_html(
             figure,
-            config={**_CONFIG, "staticPlot": bool(meta.get("still"))},
+            config=config,
             full_html=False,
             include_plotlyjs=False,
             include_mathjax=False,

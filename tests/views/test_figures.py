@@ -106,6 +106,7 @@ def test_lab_shows_the_caption_inside_the_figure(figures: dict[str, go.Figure]):
         first_words = figure.layout.meta["caption"][:20]
         assert first_words in content["layout"]["annotations"][-1]["text"].replace("<br>", " "), name
         assert content["layout"]["height"] > figure.layout.height, name
+        assert content["config"]["displayModeBar"] is False
 
 
 def test_the_pair_figure_says_score_decision_and_truth(pair: FacePair):
