@@ -380,7 +380,8 @@ def train_ddfv(
             raise KeyboardInterrupt("interrupted; nothing was learnt yet; start again") from None
         network = load_network(str(out))
         result |= {"out": str(out), "threshold": network.threshold, "card": network.card}
-        print(f"trained: {out} (use it with --model {out})")
+        if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun starts, one speaks
+            print(f"trained: {out} (use it with --model {out})")
 
 
 def check_run_folder(checkpoint: Path, resume: bool) -> None:

@@ -204,3 +204,23 @@ def test_training_on_rendered_faces_is_judged_on_others(monkeypatch):
 
 def test_no_threshold_from_rendered_faces_for_a_network_trained_on_photos():
     assert cli.rendered_validation(DDFVConfig(images="photos")) is None
+
+
+@pytest.mark.slow
+def test_torchrun_shares_the_images_among_two_processes(tmp_path):
+    noise = np.random.default_rng(0)
+    for person in range(2):
+        (tmp_path / f"images/{person}").mkdir(parents=True)
+        for image in range(4):
+            pixels = noise.integers(0, 256, (112, 112, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"images/{person}/{image}.png")
+    train = ["train", "ddfv", "--preset", "smoke", "--out", str(tmp_path / "run")]
+    options = [f"images={tmp_path / 'images'}", "batch_size=2", "epochs=1", "precision=32-true"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, "-m", "facexai", *train, *(word for option in options for word in ("--set", option))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("trained:") == 1
+    card = json.loads((tmp_path / "run/card.json").read_text())
+    assert card["machine"].startswith("2 process(es)")
+    assert (card["steps"], card["images_seen"]) == (2, 8)  # two steps of two images in each of two processes

@@ -14,6 +14,7 @@ LEVELS = [
     {"views"},
     {"bench"},
     {"cli"},
+    {"__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 # The public names reach everywhere, lazily; the book's extension belongs to Sphinx.
