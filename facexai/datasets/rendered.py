@@ -71,22 +71,27 @@ def two_looks(rng: np.random.Generator) -> tuple[Identity, Identity]:
     return person, swap_regions(person, other, ["hair"])
 
 
-def rendered_once(recipe: dict, jobs, *, workers: int | None = None, progress: bool = True) -> np.ndarray:
+def rendered_once(
+    recipe: dict, jobs, *, workers: int | None = None, progress: bool = True, labels: bool = False
+) -> np.ndarray:
     """Images of a recipe: from the cache, or rendered and put there.
 
     Args:
         recipe: everything that the images depend on, JSON-able; its hash names the file.
-        jobs: called without arguments where the images must be made; gives (identity, nuisance) pairs.
+        jobs: called without arguments where the images must be made; gives the jobs of `render_many`.
         workers: processes; the number of cores where None.
         progress: show a bar while rendering.
+        labels: keep the region map of each image with it, as `render_many` does.
 
     Returns:
-        Images, memory-mapped. Shape (N, 112, 112, 3), uint8.
+        Images, memory-mapped. Shape (N, 112, 112, 3), or (N, 112, 112, 4) with labels, uint8.
     """
+    if labels:
+        recipe = {**recipe, "labels": True}
     key = hashlib.sha256(json.dumps({"appearance": APPEARANCE, **recipe}, sort_keys=True).encode()).hexdigest()[:16]
     file = cache_folder() / "rendered" / f"{key}.npy"
     if not file.is_file():
-        images = render_many(list(jobs()), workers=workers or os.cpu_count() or 1, progress=progress)
+        images = render_many(list(jobs()), workers or os.cpu_count() or 1, progress=progress, labels=labels)
         _save(file, images)
     return np.load(file, mmap_mode="r")
 

@@ -172,9 +172,13 @@ def _sample_camera(generator: np.random.Generator, strength: float) -> dict:
 
 
 def _sample_occluder(generator: np.random.Generator, probability: float) -> dict:
-    if generator.uniform() >= probability:
-        return {}
-    kind = OCCLUDERS[generator.integers(len(OCCLUDERS))]
+    return {} if generator.uniform() >= probability else sample_occluder(generator)
+
+
+def sample_occluder(generator: np.random.Generator, kind: str | None = None) -> dict:
+    """Draw the look of an occluder of this kind, or of any: the fields `occluder...` of a `Nuisance`."""
+    if kind is None:
+        kind = OCCLUDERS[generator.integers(len(OCCLUDERS))]
     if kind in ("sunglasses", "glasses"):
         colour = generator.uniform(0.012, 0.05 if kind == "sunglasses" else 0.15, 3)
     elif kind == "mask" and generator.uniform() < 0.6:

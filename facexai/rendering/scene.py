@@ -11,7 +11,7 @@ from facexai.pose import Pose
 from facexai.rendering.camera import develop
 from facexai.rendering.drawing import SAMPLES, draw
 from facexai.rendering.head import LABEL
-from facexai.rendering.heads import build_head
+from facexai.rendering.heads import Head, build_head
 from facexai.rendering.identity import Identity
 from facexai.rendering.nuisance import Nuisance
 from facexai.rendering.shape import landmark_points
@@ -76,15 +76,11 @@ def render(
     check_size(size)
     alignment = _check_alignment(alignment)
     head = build_head(identity)
-    weights = np.array(
-        [nuisance.mouth_open, nuisance.smile, nuisance.eye_closure, nuisance.brow_raise, nuisance.age], np.float32
-    )
-    points = landmark_points(head.vertices, weights) @ nuisance.pose.matrix().T
+    points = _landmarks(head, nuisance)
     flat = _flatten(points, nuisance.distance)
     if alignment is None:
-        jitter = 0 if nuisance.landmark_jitter is None else np.asarray(nuisance.landmark_jitter)
-        alignment = similarity_transform(flat + jitter, (TEMPLATE + 0.5) * (size / 112) - 0.5)
-    light, labels, depth = draw(head, nuisance, weights, alignment, size)
+        alignment = _align(flat, nuisance, size)
+    light, labels, depth = draw(head, nuisance, _expression(nuisance), alignment, size)
     landmarks = flat @ alignment[:, :2].T + alignment[:, 2]
     regions = np.ascontiguousarray(labels[SAMPLES // 2 :: SAMPLES, SAMPLES // 2 :: SAMPLES])
     return Rendering(
@@ -96,6 +92,16 @@ def render(
         pose=nuisance.pose,
         alignment=alignment,
     )
+
+
+def framing(identity: Identity, nuisance: Nuisance | None = None, *, size: int = 112) -> np.ndarray:
+    """The alignment that `render` gives this rendering: what another face must be given to be framed like it.
+
+    Shape (2, 3).
+    """
+    nuisance = Nuisance() if nuisance is None else nuisance
+    points = _landmarks(build_head(identity), nuisance)
+    return _align(_flatten(points, nuisance.distance), nuisance, size)
 
 
 def check_size(size: int) -> None:
@@ -113,6 +119,23 @@ def _check_alignment(alignment: np.ndarray | None) -> np.ndarray | None:
             f"alignment must be a finite (2, 3) matrix; got shape {alignment.shape}. Use Rendering.alignment."
         )
     return alignment
+
+
+def _expression(nuisance: Nuisance) -> np.ndarray:
+    """Weights of the blend shapes. Shape (5,), float32."""
+    shapes = (nuisance.mouth_open, nuisance.smile, nuisance.eye_closure, nuisance.brow_raise, nuisance.age)
+    return np.array(shapes, np.float32)
+
+
+def _landmarks(head: Head, nuisance: Nuisance) -> np.ndarray:
+    """The five landmarks of a turned head in camera coordinates. Shape (5, 3)."""
+    return landmark_points(head.vertices, _expression(nuisance)) @ nuisance.pose.matrix().T
+
+
+def _align(flat: np.ndarray, nuisance: Nuisance, size: int) -> np.ndarray:
+    """What maps projected landmarks, with their jitter, to the ArcFace template. Shape (2, 3)."""
+    jitter = 0 if nuisance.landmark_jitter is None else np.asarray(nuisance.landmark_jitter)
+    return similarity_transform(flat + jitter, (TEMPLATE + 0.5) * (size / 112) - 0.5)
 
 
 def _flatten(points: np.ndarray, distance: float) -> np.ndarray:

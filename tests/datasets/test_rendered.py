@@ -5,7 +5,8 @@ import pytest
 
 from facexai.datasets import RenderedFaces
 from facexai.datasets import rendered as module
-from facexai.rendering import render, sample_identity
+from facexai.datasets.rendered import rendered_once
+from facexai.rendering import LABELS, Nuisance, render, sample_identity
 
 SMALL = RenderedFaces(2, 2, seed=77)
 
@@ -32,6 +33,14 @@ def test_images_are_rendered_once_and_read_from_the_cache_afterwards(tmp_path, m
     assert np.array_equal(images[0], render(*next(iter(SMALL.jobs()))).image)
     monkeypatch.setattr(module, "render_many", None)
     assert np.array_equal(SMALL.images(), images)
+
+
+def test_labels_are_kept_in_a_file_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACEXAI_CACHE", str(tmp_path))
+    jobs = [(sample_identity(3), Nuisance(occluder="mask"))]
+    plain, labelled = (rendered_once({"a": 1}, lambda: jobs, workers=1, labels=labels) for labels in (False, True))
+    assert np.array_equal(labelled[..., :3], plain)
+    assert np.array_equal(labelled[0, ..., 3] == LABELS.index("occluder"), render(*jobs[0]).occluder)
 
 
 def test_an_interrupted_write_leaves_no_file(tmp_path, monkeypatch):

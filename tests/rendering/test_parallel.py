@@ -59,3 +59,18 @@ def test_throughput_is_measured():
     assert measured["images"] == 40 and measured["images_per_second"] > 1
     with pytest.raises(InputError, match="at least 40"):
         measure_throughput(count=3)
+
+
+def test_an_image_can_be_framed_as_another_identity():
+    person, other, nuisance = sample_identity(1), sample_identity(2), sample_nuisance(5, 0.5, yaw=10)
+    image, own = render_many([(other, nuisance, person), (other, nuisance)], workers=0, size=64)
+    alignment = render(person, nuisance, size=64).alignment
+    np.testing.assert_array_equal(image, render(other, nuisance, size=64, alignment=alignment).image)
+    assert (image != own).any()
+
+
+def test_labels_are_the_region_map(jobs):
+    plain, labelled = (render_many(jobs[:2], workers=0, size=64, labels=labels) for labels in (False, True))
+    np.testing.assert_array_equal(labelled[..., :3], plain)
+    for image, (identity, nuisance) in zip(labelled, jobs[:2], strict=True):
+        np.testing.assert_array_equal(image[..., 3], render(identity, nuisance, size=64).regions)
