@@ -46,16 +46,20 @@ class VerificationSet:
 
     def limited(self, pairs: int) -> "VerificationSet":
         """About `pairs` of the pairs, spread evenly over folds and over genuine and impostor ones."""
-        groups = list(dict.fromkeys(zip(self.fold.tolist(), self.genuine.tolist(), strict=True)))
-        share = -(-pairs // len(groups))
-        chosen = np.sort(
-            np.concatenate([np.flatnonzero((self.fold == f) & (self.genuine == g))[:share] for f, g in groups])
-        )
+        chosen = self.choice(pairs)
         used, flat = np.unique(np.concatenate([self.probe[chosen], self.gallery[chosen]]), return_inverse=True)
         images = self.images[used] if isinstance(self.images, np.ndarray) else [self.images[index] for index in used]
         probe, gallery = np.split(flat, 2)
         return VerificationSet(
             self.name, images, probe, gallery, self.genuine[chosen], self.fold[chosen], self.rendered
+        )
+
+    def choice(self, pairs: int) -> np.ndarray:
+        """Which pairs `limited` takes: the first ones of each fold and kind. Shape (about `pairs`,)."""
+        groups = list(dict.fromkeys(zip(self.fold.tolist(), self.genuine.tolist(), strict=True)))
+        share = -(-pairs // len(groups))
+        return np.sort(
+            np.concatenate([np.flatnonzero((self.fold == f) & (self.genuine == g))[:share] for f, g in groups])
         )
 
 
@@ -171,7 +175,7 @@ def measure(
         InputError: arrays of different length, scores that are not finite, one class only, fewer than two folds.
     """
     scores, genuine, fold = np.asarray(scores, np.float64), np.asarray(genuine, bool), np.asarray(fold)
-    _check(scores, genuine, fold)
+    check_scores(scores, genuine, fold)
     folds = np.unique(fold)
     accuracies, chosen = zip(*(_fold_accuracy(scores, genuine, fold == f, thresholds) for f in folds), strict=True)
     return VerificationReport(
@@ -242,7 +246,8 @@ def _embed(model: FaceRecognizer, images: Any, flip: bool, device: torch.device)
     return model.embed(batch, flip=flip).float().cpu().numpy()
 
 
-def _check(scores: np.ndarray, genuine: np.ndarray, fold: np.ndarray) -> None:
+def check_scores(scores: np.ndarray, genuine: np.ndarray, fold: np.ndarray) -> None:
+    """Raise `InputError` unless thresholds can be found: finite scores of both kinds, in two folds or more."""
     if not len(scores) == len(genuine) == len(fold):
         raise InputError(
             f"scores, genuine and fold must be of one length; got {len(scores)}, {len(genuine)} and {len(fold)}"
