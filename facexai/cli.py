@@ -367,21 +367,62 @@ def train_ddfv(
     from facexai import training
 
     with reporting(json) as result:
-        config = training.override(training.PRESETS[preset], settings or [])
-        checkpoint = out / "last.ckpt"
-        check_run_folder(checkpoint, resume)
+        config = training.override(training.preset(preset, training.DDFVConfig), settings or [])
         card = {"command": " ".join(["facexai", "train", "ddfv", "--preset", preset, *with_flag("--set", settings)])}
-        try:
+        with run_folder(out, resume):
             training.train_ddfv(config, out, resume=resume, validate=rendered_validation(config), card=card)
-        except KeyboardInterrupt:
-            if checkpoint.is_file():
-                raise KeyboardInterrupt("interrupted; continue with --resume") from None
-            remove_if_empty(out)
-            raise KeyboardInterrupt("interrupted; nothing was learnt yet; start again") from None
-        network = load_network(str(out))
-        result |= {"out": str(out), "threshold": network.threshold, "card": network.card}
-        if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun starts, one speaks
-            print(f"trained: {out} (use it with --model {out})")
+        result |= report_trained(out)
+
+
+@train_app.command("decoder")
+def train_decoder(
+    out: Out,
+    model: Model = "tutorial",
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Aligned 112x112 faces, in any folders; else rendered ones.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="See `facexai list presets`.")] = "decoder",
+    settings: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    json: Json = None,
+) -> None:
+    """Give a finished network a decoder, so that it can be explained; recognition stays as it is."""
+    from facexai import training
+
+    given = [f"model={model}", *([f"images={images}"] if images else [])]
+    with reporting(json) as result:
+        config = training.override(training.preset(preset, training.DecoderConfig), [*(settings or []), *given])
+        words = ["--model", model, *(["--images", str(images)] if images else [])]
+        words += ["--preset", preset, *with_flag("--set", settings)]
+        card = {"command": " ".join(["facexai", "train", "decoder", *words])}
+        with run_folder(out, resume):
+            training.train_decoder(config, out, resume=resume, card=card)
+        result |= report_trained(out)
+
+
+@contextmanager
+def run_folder(out: Path, resume: bool) -> Iterator[None]:
+    """Guard the folder of a training run, and say after Ctrl-C how to go on."""
+    checkpoint = out / "last.ckpt"
+    check_run_folder(checkpoint, resume)
+    try:
+        yield
+    except InputError:
+        remove_if_empty(out)
+        raise
+    except KeyboardInterrupt:
+        if checkpoint.is_file():
+            raise KeyboardInterrupt("interrupted; continue with --resume") from None
+        remove_if_empty(out)
+        raise KeyboardInterrupt("interrupted; nothing was learnt yet; start again") from None
+
+
+def report_trained(out: Path) -> dict[str, Any]:
+    """Say that the run is over, and return what there is to know of the model."""
+    network = load_network(str(out))
+    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun starts, one speaks
+        print(f"trained: {out} (use it with --model {out})")
+    return {"out": str(out), "threshold": network.threshold, "card": network.card}
 
 
 def check_run_folder(checkpoint: Path, resume: bool) -> None:

@@ -131,11 +131,17 @@ def _load_folder(directory: Path) -> FaceRecognizer:
     state: dict[str, Tensor] = {}
     for name, digest in digests.items():
         state |= _checked_weights(directory / Path(name).name, digest)
-    model = build(architecture["name"], **architecture["options"])
+    model = _build(architecture["name"], **architecture["options"])
     _fill(model, state, directory / "model.safetensors")
     model.card, model.threshold = card, card.get("threshold")
     model.name = card.get("name") or directory.name
     return model
+
+
+def _build(architecture: str, **options: Any) -> FaceRecognizer:
+    """A network to be filled; its random start leaves the global random state alone."""
+    with torch.random.fork_rng(devices=[]):
+        return build(architecture, **options)
 
 
 def _checked_weights(file: Path, digest: str) -> dict[str, Tensor]:
@@ -153,7 +159,7 @@ def _checked_weights(file: Path, digest: str) -> dict[str, Tensor]:
 
 
 def _load_state_dict(architecture: str, file: Path) -> FaceRecognizer:
-    model = build(architecture)
+    model = _build(architecture)
     if not file.is_file():
         raise InputError(f"no weights file {file}; give the path of a PyTorch state dict")
     try:

@@ -20,7 +20,7 @@ from facexai.errors import InputError
 from facexai.images import TEMPLATE, load_image
 from facexai.models import build
 from facexai.pairs import FacePair
-from facexai.training import ddfv
+from facexai.training import ddfv, fit
 from facexai.weights import load_model, save_model
 
 
@@ -248,9 +248,9 @@ def ctrl_c_is_heard():
     signal.signal(signal.SIGINT, before)
 
 
-def press_ctrl_c(monkeypatch, name, *, after=0):
-    """Send SIGINT from inside the training loop, once the function `name` in it was called `after` times."""
-    original, calls = getattr(ddfv, name), []
+def press_ctrl_c(monkeypatch, module, name, *, after=0):
+    """Send SIGINT from inside the training loop, once the function `name` of `module` was called `after` times."""
+    original, calls = getattr(module, name), []
 
     def interrupted(*arguments, **options):
         calls.append(1)
@@ -258,13 +258,13 @@ def press_ctrl_c(monkeypatch, name, *, after=0):
             signal.raise_signal(signal.SIGINT)
         return original(*arguments, **options)
 
-    monkeypatch.setattr(ddfv, name, interrupted)
+    monkeypatch.setattr(module, name, interrupted)
 
 
 def test_ctrl_c_in_training_and_what_may_follow(capsys, monkeypatch, train, tmp_path):
     run, checkpoint = tmp_path / "run", tmp_path / "run" / "last.ckpt"
     with monkeypatch.context() as patch:
-        press_ctrl_c(patch, "lr_factor", after=2)
+        press_ctrl_c(patch, fit, "lr_factor", after=2)
         assert cli.main(train) == 1
     assert capsys.readouterr().err == "facexai: interrupted; continue with --resume\n"
     assert sorted(file.name for file in run.iterdir()) == ["config.json", "last.ckpt", "log.jsonl"]
@@ -283,7 +283,7 @@ def test_ctrl_c_in_training_and_what_may_follow(capsys, monkeypatch, train, tmp_
 
 
 def test_ctrl_c_before_the_first_checkpoint(capsys, monkeypatch, train, tmp_path):
-    press_ctrl_c(monkeypatch, "_training_set")
+    press_ctrl_c(monkeypatch, ddfv, "_training_set")
     assert cli.main(train) == 1
     assert capsys.readouterr().err == "facexai: interrupted; nothing was learnt yet; start again\n"
     assert snapshot(tmp_path) == []

@@ -1,6 +1,7 @@
 """Faces on disk: one folder an identity, and lists of pairs."""
 
 import csv
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,6 +38,34 @@ class IdentityFolder:
             raise InputError(f"{self.root} must hold at least two folders with images; found {len(people)} folder(s)")
         self.paths = [path for path, _ in found]
         self.identity = np.array([label for _, label in found])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Images at `indices`. Shape (len(indices), size, size, 3), uint8."""
+        return load_faces([self.paths[index] for index in indices], self.size)
+
+
+class ImageFolder:
+    """All aligned faces in a folder and in those below it, whoever they show.
+
+    Args:
+        root: the folder; links to other folders are followed.
+        size: the images' height and width in pixels.
+
+    Attributes:
+        paths: all images, in the order of their names.
+    """
+
+    def __init__(self, root: str | Path, size: int = 112) -> None:
+        self.root, self.size = Path(root), size
+        if not self.root.is_dir():
+            raise InputError(f"no folder {self.root}; give a folder of aligned faces")
+        folders = [Path(folder) for folder, _, _ in os.walk(self.root, followlinks=True)]
+        self.paths = sorted(path for folder in folders for path in _images(folder))
+        if not self.paths:
+            raise InputError(f"{self.root} holds no images; known are {', '.join(sorted(SUFFIXES))}")
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -17,11 +17,12 @@ from facexai.registry import Registry
 ARCHITECTURES: Registry[Callable[..., FaceRecognizer]] = Registry("architecture")
 
 
-def build(name: str, **options: Any) -> FaceRecognizer:
+def build(name: str, *, decoder: dict[str, Any] | None = None, **options: Any) -> FaceRecognizer:
     """A fresh network of a registered architecture, in training mode, with random weights.
 
     Args:
         name: one of `ARCHITECTURES`.
+        decoder: options of a `ReconstructionDecoder` for a network that comes without one, or in place of its own.
         options: the options of that architecture.
 
     Raises:
@@ -34,7 +35,16 @@ def build(name: str, **options: Any) -> FaceRecognizer:
         raise InputError(f"architecture '{name}' does not take these options: {error}") from None
     model.name = name
     model.architecture = {"name": name, "options": options}
+    if decoder is not None:
+        attach_decoder(model, **decoder)
     return model
+
+
+def attach_decoder(model: FaceRecognizer, **options: Any) -> ReconstructionDecoder:
+    """Give the model a fresh decoder, which `save_model` will remember; `options` are those of the decoder."""
+    decoder = model.decoder = ReconstructionDecoder(**options)
+    model.architecture = {**model.architecture, "options": {**model.architecture["options"], "decoder": options}}
+    return decoder
 
 
 @ARCHITECTURES.register("ddfv-iresnet")

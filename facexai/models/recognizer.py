@@ -80,7 +80,7 @@ class FaceRecognizer(nn.Module):
         """Faces from feature maps. (N, C, h, w) -> (N, 3, H, W)."""
         if self.decoder is None:
             raise InputError(
-                f"{self.name} has no decoder; train one with `facexai train ddfv`, or choose a model that has one."
+                f"{self.name} has no decoder; train one with `facexai train decoder`, or choose a model that has one."
             )
         return self.decoder(features)
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from facexai.errors import InputError
 from facexai.registry import Registry
@@ -54,9 +54,7 @@ class DDFVConfig:
     checkpoint_every: int = 500  # steps
 
     def __post_init__(self) -> None:
-        for name in ("identities", "images_per_identity", "epochs", "batch_size", "log_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1; got {getattr(self, name)}")
+        check_counts(self)
         if not 0 < self.reconstructed <= 1:
             raise InputError(f"reconstructed must be a share in (0, 1]; got {self.reconstructed}")
 
@@ -65,7 +63,59 @@ class DDFVConfig:
         return asdict(self)
 
 
-PRESETS: Registry[DDFVConfig] = Registry("preset")
+@dataclass(frozen=True)
+class DecoderConfig:
+    """A decoder for a network that has none: trained on the frozen trunk, so that recognition stays as it is.
+
+    Source: DDFV paper, III.C, for decoder and loss. The paper trains trunk and decoder jointly, so all settings are
+    ours.
+    """
+
+    # the network, as `load_model` takes it
+    model: str = "tutorial"
+
+    # the data: a folder of aligned faces, or rendered faces where `images` is empty
+    images: str = ""
+    identities: int = 500  # rendered faces only, as are the next two
+    images_per_identity: int = 20
+    data_seed: int = 1
+    held_out: int = 500  # images to validate on, but at most a tenth
+
+    # the optimiser: Adam
+    epochs: int = 10
+    batch_size: int = 64
+    lr: float = 2e-3
+    schedule: Literal["steps", "cosine"] = "cosine"
+    warmup: float = 0.02  # share of the run in which the learning rate rises from 0
+
+    # the machine
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"  # the shipped weights stay in full precision
+    seed: int = 42
+    half: bool = False  # store all weights as float16, those of the recognizer too
+    log_every: int = 20  # steps
+    checkpoint_every: int = 500  # steps
+
+    def __post_init__(self) -> None:
+        check_counts(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """All settings, in the order above."""
+        return asdict(self)
+
+
+RunConfig = DDFVConfig | DecoderConfig
+Config = TypeVar("Config", bound=RunConfig)
+
+
+def check_counts(config: Any) -> None:
+    """Raise `InputError` for a number of things that is less than one."""
+    counts = "identities", "images_per_identity", "epochs", "batch_size", "held_out", "log_every", "checkpoint_every"
+    for name in counts:
+        if getattr(config, name, 1) < 1:
+            raise InputError(f"{name} must be at least 1; got {getattr(config, name)}")
+
+
+PRESETS: Registry[RunConfig] = Registry("preset")
 PRESETS["paper-ddfv"] = DDFVConfig()
 PRESETS["tutorial"] = replace(
     PRESETS["paper-ddfv"],
@@ -91,9 +141,23 @@ PRESETS["tutorial"] = replace(
 PRESETS["smoke"] = replace(
     PRESETS["tutorial"], identities=8, images_per_identity=4, epochs=2, batch_size=16, log_every=1, margin_epochs=0.0
 )
+PRESETS["decoder"] = DecoderConfig()
 
 
-def override(config: DDFVConfig, settings: Sequence[str]) -> DDFVConfig:
+def preset(name: str, kind: type[Config]) -> Config:
+    """The settings called `name`, of this kind of training.
+
+    Raises:
+        InputError: an unknown name, or the settings of another training.
+    """
+    config = PRESETS[name]
+    if not isinstance(config, kind):
+        fitting = [other for other in PRESETS if isinstance(PRESETS[other], kind)]
+        raise InputError(f"preset '{name}' belongs to another training; choose one of {', '.join(fitting)}")
+    return config
+
+
+def override(config: Config, settings: Sequence[str]) -> Config:
     """`config` with `key=value` texts applied; a value must be of the field's type.
 
     Raises:
