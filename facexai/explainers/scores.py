@@ -7,14 +7,14 @@ for the image x, the network f and the unit-norm embedding b of the partner, whi
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facexai.errors import InputError
 from facexai.explainers.interface import images_for
+from facexai.explainers.options import check_choice
 from facexai.models import FaceRecognizer
 from facexai.pairs import FacePair
 
@@ -39,7 +39,7 @@ class PairScore(nn.Module):
         self, model: FaceRecognizer, partner_embedding: Tensor, target: Target = "cosine", negate: bool = False
     ) -> None:
         super().__init__()
-        check_target(target)
+        check_choice("target", target, Target)
         self.model = model
         self.partner_embedding = partner_embedding.detach()
         self.target: Target = target
@@ -96,8 +96,6 @@ def frozen(model: nn.Module) -> Iterator[None]:
             weight.grad = gradient
 
 
-def check_target(target: str) -> None:
-    """Raise `InputError` for a target that is not one of `Target`."""
-    known = get_args(Target)
-    if target not in known:
-        raise InputError(f"unknown target '{target}'; choose one of {', '.join(known)}")
+def decision_threshold(model: FaceRecognizer, threshold: float | None = None) -> float:
+    """The threshold on the score: this one, else the model's own, else 0."""
+    return (model.threshold or 0.0) if threshold is None else float(threshold)
