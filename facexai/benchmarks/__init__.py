@@ -1,5 +1,11 @@
-"""Judges: verification protocols and what they measure."""
+"""Judges: of networks (verification protocols) and of maps (hiding game, insertion and deletion)."""
 
+from facexai.benchmarks.hiding_game import HidingGame as HidingGame
+from facexai.benchmarks.insertion_deletion import InsertionDeletion as InsertionDeletion
+from facexai.benchmarks.judges import Judge as Judge
+from facexai.benchmarks.judges import JudgedPairs as JudgedPairs
+from facexai.benchmarks.judges import Method as Method
+from facexai.benchmarks.judges import Metric as Metric
 from facexai.benchmarks.protocols import BENCHMARKS as BENCHMARKS
 from facexai.benchmarks.protocols import Benchmark as Benchmark
 from facexai.benchmarks.protocols import PairListBenchmark as PairListBenchmark

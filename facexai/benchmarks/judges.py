@@ -18,6 +18,8 @@ from facexai.models import FaceRecognizer
 from facexai.pairs import FacePair
 
 CHUNK = 16  # pairs held in memory at once
+BATCH = {"cpu": 32}  # images embedded at once: as many as the caches like
+ACCELERATOR_BATCH = 512
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class JudgedPairs:
         truth: how much each pixel of each image really differs, where that is known. Shape (P, 2, H, W).
         names: of the pairs, for figures.
         rendered: whether the faces are rendered; reports say so.
+        total: pairs in all chunks together, for progress bars; 0 where that is not known.
     """
 
     probe: Tensor
@@ -76,6 +79,7 @@ class JudgedPairs:
     truth: Tensor | None = None
     names: tuple[str, ...] = ()
     rendered: bool = False
+    total: int = 0
 
     def __len__(self) -> int:
         return len(self.genuine)
@@ -172,6 +176,7 @@ def verification_chunks(
             score=score[rows],
             threshold=threshold[rows],
             rendered=data.rendered,
+            total=len(chosen),
         )
 
 
@@ -192,3 +197,16 @@ def load_images(data: VerificationSet, rows: np.ndarray, model: FaceRecognizer) 
     else:
         faces = load_faces([data.images[row] for row in rows], model.input_size[0])
     return torch.from_numpy(faces).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+@torch.inference_mode()
+def embed_images(model: FaceRecognizer, images: Tensor) -> Tensor:
+    """Embeddings of images on any device, batch by batch, in eval mode. (..., 3, H, W) -> (..., D), float32."""
+    weight, training = next(model.parameters()), model.training
+    batches = images.flatten(0, -4).split(BATCH.get(weight.device.type, ACCELERATOR_BATCH))
+    model.eval()
+    try:
+        embedding = torch.cat([model.embed(batch.to(weight)) for batch in batches])
+    finally:
+        model.train(training)
+    return embedding.float().unflatten(0, images.shape[:-3])
