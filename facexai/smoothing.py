@@ -7,16 +7,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
+def gaussian_blur(images: Tensor, sigma: float, radius: int | None = None) -> Tensor:
     """Blur the last two axes; beyond the border the outermost pixels are repeated.
 
     Args:
         images: shape (..., H, W).
-        sigma: standard deviation in pixels; the kernel ends at three of them. 0 changes nothing.
+        sigma: standard deviation in pixels. 0 changes nothing.
+        radius: where the kernel ends, in pixels; by default at three standard deviations.
     """
     if sigma <= 0:
         return images
-    radius = math.ceil(3 * sigma)
+    radius = math.ceil(3 * sigma) if radius is None else radius
     offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
     kernel = kernel / kernel.sum()

@@ -3,6 +3,7 @@
 Importing a method's module files it in `EXPLAINERS`.
 """
 
+from facexai.explainers.corr_rise import CorrRISE as CorrRISE
 from facexai.explainers.ddfv import DDFV as DDFV
 from facexai.explainers.ddfv import DDFVPaper as DDFVPaper
 from facexai.explainers.ddfv import Decomposition as Decomposition
@@ -11,5 +12,11 @@ from facexai.explainers.interface import EXPLAINERS as EXPLAINERS
 from facexai.explainers.interface import Explainer as Explainer
 from facexai.explainers.interface import explain as explain
 from facexai.explainers.interface import make_explainer as make_explainer
+from facexai.explainers.lime import LIME as LIME
+from facexai.explainers.masking import MaskedEmbeddings as MaskedEmbeddings
+from facexai.explainers.masking import gallery_maps as gallery_maps
+from facexai.explainers.min_plus import MinPlus as MinPlus
+from facexai.explainers.occlusion import Occlusion as Occlusion
 from facexai.explainers.residuals import ImageResiduals as ImageResiduals
 from facexai.explainers.residuals import channel_residuals as channel_residuals
+from facexai.explainers.rise import RISE as RISE
