@@ -60,7 +60,7 @@ def facts(chunks) -> PairFacts:
 
 # A genuine pair agrees in patch 0 and has one patch each where nothing answers; an impostor pair agrees in nothing.
 GENUINE = (patch_image(0.8, 0.4, 0, 0), patch_image(0.8, 0, 0.4, 0))
-IMPOSTOR = (patch_image(0, 0.8, 0.1, 0), patch_image(0, 0.1, 0.8, 0.4))
+IMPOSTOR = (patch_image(-0.02, 0.8, 0.1, 0), patch_image(0.02, 0.1, 0.8, 0.4))
 TOY = verification_set(torch.stack([*GENUINE, *IMPOSTOR] * 2), [True, False] * 2, [0, 0, 1, 1])
 QUARTERS = HidingGame(TOY, fill="constant", fractions=(0, 0.25, 0.5, 0.75))
 
