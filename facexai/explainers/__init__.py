@@ -3,11 +3,20 @@
 Importing a method's module files it in `EXPLAINERS`.
 """
 
+from facexai.explainers.cams import GradCAM as GradCAM
+from facexai.explainers.cams import GradCAMPlusPlus as GradCAMPlusPlus
 from facexai.explainers.corr_rise import CorrRISE as CorrRISE
 from facexai.explainers.ddfv import DDFV as DDFV
 from facexai.explainers.ddfv import DDFVPaper as DDFVPaper
 from facexai.explainers.ddfv import Decomposition as Decomposition
 from facexai.explainers.ddfv import decompose as decompose
+from facexai.explainers.fggb import FGGB as FGGB
+from facexai.explainers.fggb import EmbeddingGradients as EmbeddingGradients
+from facexai.explainers.fggb import embedding_gradients as embedding_gradients
+from facexai.explainers.gradients import Gradient as Gradient
+from facexai.explainers.gradients import InputXGradient as InputXGradient
+from facexai.explainers.gradients import IntegratedGradients as IntegratedGradients
+from facexai.explainers.gradients import SmoothGrad as SmoothGrad
 from facexai.explainers.interface import EXPLAINERS as EXPLAINERS
 from facexai.explainers.interface import Explainer as Explainer
 from facexai.explainers.interface import explain as explain
@@ -20,3 +29,4 @@ from facexai.explainers.occlusion import Occlusion as Occlusion
 from facexai.explainers.residuals import ImageResiduals as ImageResiduals
 from facexai.explainers.residuals import channel_residuals as channel_residuals
 from facexai.explainers.rise import RISE as RISE
+from facexai.explainers.xssab import XSSAB as XSSAB

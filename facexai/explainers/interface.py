@@ -54,7 +54,8 @@ def make_explainer(method: str, **options: Any) -> Explainer:
     known = [field.name for field in fields(explainer)]  # type: ignore[arg-type]
     unknown = [name for name in options if name not in known]
     if unknown:
-        raise InputError(f"unknown option '{unknown[0]}' of explainer '{method}'; choose one of {', '.join(known)}")
+        choices = f"choose one of {', '.join(known)}" if known else "it has none"
+        raise InputError(f"unknown option '{unknown[0]}' of explainer '{method}'; {choices}")
     return explainer(**options)
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facexai.models import FaceRecognizer, MaxPoolHead, ReconstructionDecoder, build
+from facexai.models import FaceRecognizer, FullyConnectedHead, MaxPoolHead, ReconstructionDecoder, build
 from facexai.pairs import FacePair
 
 PATCH = 8  # pixels
@@ -14,37 +14,45 @@ GRID = 2  # patches along a side
 class PatchTrunk(nn.Module):
     """Channel i is 2 + the mean of patch i, in cell i, and 0 in the other cells."""
 
+    def __init__(self, patch: int = PATCH) -> None:
+        super().__init__()
+        self.patch = patch
+
     def forward(self, images: Tensor) -> Tensor:
-        means = F.avg_pool2d(images.mean(1, keepdim=True), PATCH).flatten(1)  # (N, 4)
+        means = F.avg_pool2d(images.mean(1, keepdim=True), self.patch).flatten(1)  # (N, 4)
         return torch.diag_embed(2 + means).unflatten(2, (GRID, GRID))  # (N, 4, 2, 2)
 
 
 class PatchDecoder(nn.Module):
     """Writes channel i back to patch i."""
 
+    def __init__(self, patch: int = PATCH) -> None:
+        super().__init__()
+        self.patch = patch
+
     def forward(self, features: Tensor) -> Tensor:
         values = features.amax((2, 3)).unflatten(1, (1, GRID, GRID))
-        return F.interpolate(values, scale_factor=PATCH).expand(-1, 3, -1, -1)
+        return F.interpolate(values, scale_factor=self.patch).expand(-1, 3, -1, -1)
 
 
-def patch_recognizer() -> FaceRecognizer:
+def patch_recognizer(patch: int = PATCH) -> FaceRecognizer:
     """F_i is exactly the mean of patch i: the head takes 2 away and divides by 1."""
     head = MaxPoolHead(GRID * GRID)
     assert isinstance(head.bn, nn.BatchNorm1d)
     head.bn.running_mean = torch.full((GRID * GRID,), 2.0)
     head.bn.running_var = torch.full((GRID * GRID,), 1.0 - head.bn.eps)
-    size = (GRID * PATCH, GRID * PATCH)
-    return FaceRecognizer(PatchTrunk(), head, PatchDecoder(), input_size=size).eval()
+    size = (GRID * patch, GRID * patch)
+    return FaceRecognizer(PatchTrunk(patch), head, PatchDecoder(patch), input_size=size).eval()
 
 
-def patch_image(*means: float) -> Tensor:
+def patch_image(*means: float, patch: int = PATCH) -> Tensor:
     """A grey image with these four patches."""
     patches = torch.tensor(means).view(1, 1, GRID, GRID)
-    return F.interpolate(patches, scale_factor=PATCH)[0].repeat(3, 1, 1)
+    return F.interpolate(patches, scale_factor=patch)[0].repeat(3, 1, 1)
 
 
-def patch_pair(probe: tuple[float, ...], gallery: tuple[float, ...]) -> FacePair:
-    return FacePair(patch_image(*probe), patch_image(*gallery))
+def patch_pair(probe: tuple[float, ...], gallery: tuple[float, ...], patch: int = PATCH) -> FacePair:
+    return FacePair(patch_image(*probe, patch=patch), patch_image(*gallery, patch=patch))
 
 
 def smooth_images(count: int, seed: int = 0, size: int = 112) -> Tensor:
@@ -112,3 +120,22 @@ def awkward_features(channels: int = 16, height: int = 7, width: int = 7, seed: 
     features[7].view(-1)[[0, -1]] = 4  # a tie
     features[8] = 1  # all tied
     return features
+
+
+def conv_recognizer(head: nn.Module | None = None, seed: int = 0) -> FaceRecognizer:
+    """A smooth network of two convolutions on 16 x 16 pixels, 6 channels on 4 x 4 cells, in double precision."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        trunk = nn.Sequential(nn.Conv2d(3, 5, 3, 2, 1), nn.Tanh(), nn.Conv2d(5, 6, 3, 2, 1))
+        model = FaceRecognizer(trunk, head or FullyConnectedHead(6, 4, 7), input_size=(16, 16)).double()
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                nn.init.normal_(module.running_mean, std=0.2)
+                nn.init.uniform_(module.running_var, 0.05, 0.2)
+    return model.eval()
+
+
+def small_pair(seed: int = 0) -> FacePair:
+    """Soft patterns for `conv_recognizer`."""
+    probe, gallery = smooth_images(2, seed, size=16).double()
+    return FacePair(probe, gallery)
