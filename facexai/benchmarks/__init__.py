@@ -10,6 +10,9 @@ from facexai.benchmarks.protocols import BENCHMARKS as BENCHMARKS
 from facexai.benchmarks.protocols import Benchmark as Benchmark
 from facexai.benchmarks.protocols import PairListBenchmark as PairListBenchmark
 from facexai.benchmarks.protocols import RenderedProtocol as RenderedProtocol
+from facexai.benchmarks.standings import Results as Results
+from facexai.benchmarks.standings import combined_rank as combined_rank
+from facexai.benchmarks.tables import table as table
 from facexai.benchmarks.verification import VerificationReport as VerificationReport
 from facexai.benchmarks.verification import VerificationSet as VerificationSet
 from facexai.benchmarks.verification import embed_all as embed_all

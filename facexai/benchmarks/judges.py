@@ -4,9 +4,9 @@ A judge never makes a map: it is handed maps as tensors, by whoever explains, an
 Every metric is a mean over pairs, so intervals and paired differences are found for all judges alike (`statistics`).
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import torch
@@ -89,6 +89,12 @@ class JudgedPairs:
         """Both images of every pair, probe first. Shape (P, 2, 3, H, W)."""
         return torch.stack([self.probe, self.gallery], dim=1)
 
+    def part(self, rows: slice) -> Self:
+        """Some of these pairs."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        chosen = {name: of[rows] for name, of in columns.items() if isinstance(of, Tensor | np.ndarray | tuple)}
+        return replace(self, **chosen)
+
     def face_pairs(self) -> Iterator[FacePair]:
         """The pairs, one by one, as explainers take them."""
         names = self.names or [f"pair {number}" for number in self.number]
@@ -151,6 +157,17 @@ class PairFacts:
     fold: np.ndarray
     score: np.ndarray
     threshold: np.ndarray
+
+    @classmethod
+    def of(cls, pairs: JudgedPairs) -> Self:
+        """What is kept of some pairs."""
+        return cls(pairs.genuine, pairs.fold, pairs.score, pairs.threshold)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """All parts as one."""
+        names = [field.name for field in fields(cls)]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def verification_chunks(
