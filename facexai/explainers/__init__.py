@@ -3,13 +3,23 @@
 Importing a method's module files it in `EXPLAINERS`.
 """
 
+from facexai.explainers.baselines import Centre as Centre
+from facexai.explainers.baselines import Detail as Detail
+from facexai.explainers.baselines import Edges as Edges
+from facexai.explainers.baselines import MeanMap as MeanMap
+from facexai.explainers.baselines import Random as Random
 from facexai.explainers.cams import GradCAM as GradCAM
 from facexai.explainers.cams import GradCAMPlusPlus as GradCAMPlusPlus
+from facexai.explainers.contrasts import Contrast as Contrast
+from facexai.explainers.contrasts import contrast as contrast
 from facexai.explainers.corr_rise import CorrRISE as CorrRISE
 from facexai.explainers.ddfv import DDFV as DDFV
 from facexai.explainers.ddfv import DDFVPaper as DDFVPaper
 from facexai.explainers.ddfv import Decomposition as Decomposition
 from facexai.explainers.ddfv import decompose as decompose
+from facexai.explainers.excitation import ExcitationBackprop as ExcitationBackprop
+from facexai.explainers.excitation_triplets import subtree_excitation as subtree_excitation
+from facexai.explainers.excitation_triplets import triplet_excitation as triplet_excitation
 from facexai.explainers.fggb import FGGB as FGGB
 from facexai.explainers.fggb import EmbeddingGradients as EmbeddingGradients
 from facexai.explainers.fggb import embedding_gradients as embedding_gradients
@@ -24,9 +34,11 @@ from facexai.explainers.interface import make_explainer as make_explainer
 from facexai.explainers.lime import LIME as LIME
 from facexai.explainers.masking import MaskedEmbeddings as MaskedEmbeddings
 from facexai.explainers.masking import gallery_maps as gallery_maps
+from facexai.explainers.max_pool import MaxPool as MaxPool
 from facexai.explainers.min_plus import MinPlus as MinPlus
 from facexai.explainers.occlusion import Occlusion as Occlusion
 from facexai.explainers.residuals import ImageResiduals as ImageResiduals
 from facexai.explainers.residuals import channel_residuals as channel_residuals
 from facexai.explainers.rise import RISE as RISE
+from facexai.explainers.stylianou import Stylianou as Stylianou
 from facexai.explainers.xssab import XSSAB as XSSAB
