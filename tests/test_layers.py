@@ -12,7 +12,7 @@ LEVELS = [
     {"models", "losses", "datasets", "rendering", "weights"},
     {"explainers", "benchmarks", "training"},
     {"views"},
-    {"bench"},
+    {"bench", "leaderboard"},
     {"cli"},
     {"__main__"},
 ]
