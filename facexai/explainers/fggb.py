@@ -65,7 +65,7 @@ class FGGB:
     """
 
     threshold: float | None = None
-    chunk: int = 16
+    chunk: int = 8
     unsigned: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ class FGGB:
         return Saliency(torch.stack(maps), float(probe.embedding @ gallery.embedding), repr(self))
 
 
-def embedding_gradients(model: FaceRecognizer, images: Tensor, chunk: int = 16) -> list[EmbeddingGradients]:
+def embedding_gradients(model: FaceRecognizer, images: Tensor, chunk: int = 8) -> list[EmbeddingGradients]:
     """G_k of each image, for every dimension k of the embedding.
 
     Args:
