@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from facexai.benchmarks.judges import CHUNK, load_images
+from facexai.benchmarks.strangers import stranger_rows
 from facexai.benchmarks.true_pairs import FOLDS, RenderedPairs, TruePairs, as_images, pair_scores
 from facexai.benchmarks.verification import VerificationSet
 from facexai.errors import InputError
@@ -32,8 +33,8 @@ class PatchPairs:
     """Genuine pairs with patches of a stranger on the probe.
 
     Args:
-        data: where the pairs come from; rendered ones where None. A stranger is the probe of a genuine pair of another
-            fold: in the field's protocols no person is in two folds.
+        data: where the pairs come from; rendered ones where None. A stranger is the probe of a pair of another fold:
+            in the field's protocols no person is in two folds.
         size: side of a patch in pixels.
         count: patches on each probe, all of one stranger.
         partner: the gallery image: `"mate"`, another photo, or `"self"`: the probe itself without the patches, so that
@@ -161,19 +162,3 @@ def genuine_rows(data: VerificationSet, limit: int | None) -> np.ndarray:
     if len(genuine) == 0:
         raise InputError(f"{data.name} has no genuine pairs; patches are put on the probes of those")
     return genuine
-
-
-def stranger_rows(data: VerificationSet, rows: np.ndarray, seed: int) -> np.ndarray:
-    """For each pair, a genuine pair of another fold. (P,) -> (P,).
-
-    Raises:
-        InputError: all genuine pairs are in one fold.
-    """
-    genuine = np.flatnonzero(data.genuine)
-    if len(np.unique(data.fold[genuine])) < 2:
-        raise InputError(f"{data.name} must have genuine pairs in two folds; a stranger is taken from another fold")
-    drawn = [
-        np.random.default_rng([seed, row, 1]).choice(genuine[data.fold[genuine] != data.fold[row]])
-        for row in rows.tolist()
-    ]
-    return np.array(drawn)
