@@ -1,4 +1,4 @@
-"""The command line: `facexai explain | verify | benchmark | train | render | bench | list`.
+"""The command line: `facexai explain | verify | benchmark | hiding-game | ... | train | render | bench | list`.
 
 It prints for people; with `--json FILE` (`-` for stdout) it writes one JSON object. Exit status: 0 done, 2 wrong usage
 or unusable input (one line that says what is wrong and what would work), 1 anything else. `FACEXAI_DEBUG=1` shows
@@ -24,10 +24,12 @@ import typer
 from facexai.errors import InputError
 
 if TYPE_CHECKING:
+    from facexai.benchmarks import Benchmark, Judge
     from facexai.datasets import RenderedFaces
+    from facexai.explainers import Explainer
     from facexai.models import FaceRecognizer
     from facexai.pairs import FacePair, Saliency
-    from facexai.training import DDFVConfig
+    from facexai.training import DDFVConfig, DecoderConfig, XCosConfig
 
 # click's class, or the copy of click inside newer releases of typer
 UsageError = typer.BadParameter.__mro__[1]
@@ -115,6 +117,8 @@ Align = Annotated[
 ]
 LargestFace = Annotated[bool, typer.Option("--largest-face", help="Of several faces in a photo take the largest.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one option; repeat it.")]
+PairsFile = Annotated[Path | None, typer.Option(metavar="CSV", help="For `pairs`: name1,name2,same[,fold].")]
+ImagesFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="For `pairs`: where the images lie.")]
 Json = Annotated[
     str | None,
     typer.Option("--json", metavar="FILE", callback=check_json_target, help="Write one JSON object; - is stdout."),
@@ -309,27 +313,21 @@ def decide(probe: str, gallery: str, model: "FaceRecognizer", score: float) -> d
 def benchmark(
     name: Annotated[str, typer.Argument(help="See `facexai list benchmarks`.", show_default=False)],
     model: Model = "tutorial",
-    pairs: Annotated[Path | None, typer.Option(metavar="CSV", help="For `pairs`: name1,name2,same[,fold].")] = None,
-    images: Annotated[Path | None, typer.Option(metavar="DIR", help="For `pairs`: where the images lie.")] = None,
+    pairs: PairsFile = None,
+    images: ImagesFolder = None,
     limit: Annotated[int | None, typer.Option(min=40, help="About so many pairs, for a quick look.")] = None,
     flip: Annotated[bool, typer.Option(" /--no-flip", show_default=False, help="Without the mirror images.")] = True,
     record: Annotated[bool, typer.Option("--record", help="Put the figures on the card of a model's folder.")] = False,
     json: Json = None,
 ) -> None:
     """Measure a model's verification accuracy by the field's protocol: ten folds, flip averaging."""
-    from dataclasses import replace
-
-    from facexai.benchmarks import BENCHMARKS, PairListBenchmark, verify
+    from facexai.benchmarks import verify
     from facexai.weights import record_benchmark
 
     if record and not Path(model).is_dir():
         raise InputError(f"--record takes a model's folder as --model; got {model}")
     with reporting(json) as result:
-        protocol = BENCHMARKS[name]
-        if isinstance(protocol, PairListBenchmark):
-            protocol = replace(protocol, pairs=pairs, images=images)
-        elif pairs or images:
-            raise InputError(f"--pairs and --images belong to the benchmark 'pairs'; {name} brings its own images")
+        protocol = protocol_called(name, pairs, images)
         network = load_network(model)
         data = protocol.load()
         report = verify(network, data if limit is None else data.limited(limit), flip=flip)
@@ -337,6 +335,20 @@ def benchmark(
         print_report(result)
         if record:
             record_benchmark(model, {key: value for key, value in result.items() if key != "model"})
+
+
+def protocol_called(name: str, pairs: Path | None, images: Path | None) -> "Benchmark":
+    """The benchmark of this name, with the user's own pairs where it takes them."""
+    from dataclasses import replace
+
+    from facexai.benchmarks import BENCHMARKS, PairListBenchmark
+
+    protocol = BENCHMARKS[name]
+    if isinstance(protocol, PairListBenchmark):
+        return replace(protocol, pairs=pairs, images=images)
+    if pairs or images:
+        raise InputError(f"--pairs and --images belong to the benchmark 'pairs'; {name} brings its own images")
+    return protocol
 
 
 def print_report(result: Mapping[str, Any]) -> None:
@@ -350,6 +362,103 @@ def print_report(result: Mapping[str, Any]) -> None:
         print(f"TAR@{far:7}" + (f"{tar:8.2%}" if tar is not None else "       - (too few impostor pairs)"))
     print(f"threshold  {result['threshold']:8.4f}")
     print(f"{result['pairs']} pairs in {result['seconds']:.1f} s")
+
+
+# Judges of maps
+
+Protocol = Annotated[str, typer.Argument(help="See `facexai list benchmarks`.", show_default=False)]
+Methods = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,...",
+        help="Methods, with options if any: ddfv,ddfv:residual=l1,rise. All that fit the model where not given.",
+    ),
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="About so many pairs.")]
+
+
+@app.command("hiding-game")
+def hiding_game(
+    name: Protocol,
+    model: Model = "tutorial",
+    methods: Methods = None,
+    limit: Limit = None,
+    pairs: PairsFile = None,
+    images: ImagesFolder = None,
+    settings: Settings = None,
+    json: Json = None,
+) -> None:
+    """Hide the least salient pixels: how long does the network still decide as well? --set sigma=8, fill=constant."""
+    from facexai.benchmarks import HidingGame
+
+    with reporting(json) as result:
+        protocol = protocol_called(name, pairs, images)
+        result |= judge_maps(name, judge_of_pairs(HidingGame, protocol, settings), model, methods, limit)
+
+
+@app.command("insertion-deletion")
+def insertion_deletion(
+    name: Protocol,
+    model: Model = "tutorial",
+    methods: Methods = None,
+    limit: Limit = None,
+    pairs: PairsFile = None,
+    images: ImagesFolder = None,
+    settings: Settings = None,
+    json: Json = None,
+) -> None:
+    """Take the most salient pixels away, or nothing but these: how soon does the decision change? --set which=both."""
+    from facexai.benchmarks import InsertionDeletion
+
+    with reporting(json) as result:
+        protocol = protocol_called(name, pairs, images)
+        result |= judge_maps(name, judge_of_pairs(InsertionDeletion, protocol, settings), model, methods, limit)
+
+
+def judge_of_pairs(kind: type, protocol: "Benchmark", settings: list[str] | None) -> "Callable[[], Judge]":
+    """Makes the judge of a protocol's pairs; its options are checked here, before any image is rendered."""
+    from dataclasses import replace
+
+    judge = with_settings(kind(data=None), settings)
+    return lambda: replace(judge, data=protocol.load())
+
+
+def with_settings(item: Any, settings: list[str] | None) -> Any:
+    """A judge with `--set` options applied; an unknown one names the known ones."""
+    from dataclasses import fields, replace
+
+    options = read_settings(settings)
+    known = [field.name for field in fields(item) if field.repr]
+    unknown = [key for key in options if key not in known]
+    if unknown:
+        raise InputError(f"unknown option '{unknown[0]}'; choose one of {', '.join(known)}")
+    return replace(item, **options)
+
+
+def judge_maps(
+    name: str, make_judge: "Callable[[], Judge]", model: str, methods: str | None, limit: int | None
+) -> dict[str, Any]:
+    """Run the methods past the judge, print its table, and return it for JSON."""
+    from facexai.benchmarks import table
+    from facexai.leaderboard import judge_methods
+
+    network, explainers = load_network(model), read_methods(methods)
+    (results,) = judge_methods([make_judge()], network, explainers, limit=limit)
+    print(table(results, width=shutil.get_terminal_size((120, 24)).columns))
+    return {"benchmark": name} | results.to_json()
+
+
+def read_methods(text: str | None) -> "dict[str, Explainer] | None":
+    """`"ddfv,rise:masks=100"` -> explainers by these labels."""
+    from facexai.explainers import make_explainer
+
+    if text is None:
+        return None
+    labels = [label.strip() for label in text.split(",") if label.strip()]
+    if not labels:
+        raise InputError("--methods takes names with commas between them; `facexai list methods` shows them")
+    parts = {label: label.split(":") for label in labels}
+    return {label: make_explainer(name, **read_settings(settings)) for label, (name, *settings) in parts.items()}
 
 
 # Training

@@ -37,6 +37,7 @@ from facexai.benchmarks.pixels import (
     area,
     check_choice,
     check_fractions,
+    check_sigma,
     filling,
     first_pixels,
     pixel_ranks,
@@ -81,6 +82,7 @@ class HidingGame(Judge):
     def __post_init__(self) -> None:
         for name, choices in {"which": Which, "fill": Fill, "order": Order}.items():
             check_choice(name, getattr(self, name), get_args(choices))
+        check_sigma(self.sigma)
         check_fractions(self.fractions)
 
     def chunks(

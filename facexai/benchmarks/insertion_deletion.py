@@ -28,6 +28,7 @@ from facexai.benchmarks.pixels import (
     area,
     check_choice,
     check_fractions,
+    check_sigma,
     filling,
     first_pixels,
     pixel_ranks,
@@ -70,6 +71,7 @@ class InsertionDeletion(Judge):
     def __post_init__(self) -> None:
         for name, choices in {"which": Which, "fill": Fill}.items():
             check_choice(name, getattr(self, name), get_args(choices))
+        check_sigma(self.sigma)
         check_fractions(self.fractions, last=1)
 
     def chunks(

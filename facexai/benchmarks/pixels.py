@@ -4,7 +4,7 @@ The hiding game and insertion/deletion are made of these.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -99,14 +99,21 @@ def area(values: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
     return heights @ np.diff(fractions) / (fractions[-1] - fractions[0])
 
 
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise `InputError` for a value that an option does not take."""
     if value not in choices:
         raise InputError(f"unknown {name} '{value}'; choose one of {', '.join(choices)}")
 
 
-def check_fractions(fractions: Sequence[float], last: float | None = None) -> None:
+def check_sigma(sigma: object) -> None:
+    """Raise `InputError` unless this is a number of pixels above 0."""
+    if not (isinstance(sigma, int | float) and 0 < sigma < np.inf):
+        raise InputError(f"sigma must be a number of pixels above 0; got {sigma!r}")
+
+
+def check_fractions(fractions: Any, last: float | None = None) -> None:
     """Raise `InputError` unless these are shares of the pixels that rise from 0, to `last` where one is given."""
-    rising = len(fractions) > 1 and fractions[0] == 0 and all(np.diff(fractions) > 0) and fractions[-1] <= 1
-    if not rising or last not in (None, fractions[-1]):
-        raise InputError(f"fractions must rise from 0 to {last or 'at most 1'}; got {list(fractions)}")
+    numbers = isinstance(fractions, Sequence) and all(isinstance(fraction, int | float) for fraction in fractions)
+    rising = numbers and len(fractions) > 1 and fractions[0] == 0 and min(np.diff(fractions)) > 0
+    if not rising or fractions[-1] > 1 or last not in (None, fractions[-1]):
+        raise InputError(f"fractions must rise from 0 to {last or 'at most 1'}; got {fractions!r}")
