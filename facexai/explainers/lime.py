@@ -89,7 +89,7 @@ class LIME:
                 perturbations_per_eval=self.chunk,
                 return_input_shape=False,
             )
-        return weights.flatten()[cells].to(image)
+        return weights.flatten().to(image)[cells]
 
     def _linear_model(self, score: PairScore) -> Any:
         from captum._utils.models.linear_model import SkLearnRidge
