@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from facexai.datasets import RenderedFaces
 from facexai.pairs import FacePair
 
 RECIPE = {"images_per_identity": 2, "strength": (0.2, 0.6), "occlusion": 0.0, "frontal": 1.0}
@@ -22,6 +21,8 @@ def reference_pairs(people: int, seed: int = 42, size: tuple[int, int] = (112, 1
         seed: another seed gives other people.
         size: (H, W) in pixels.
     """
+    from facexai.datasets import RenderedFaces  # the renderer compiles; most methods never need it
+
     pixels = RenderedFaces(people, seed=seed, **RECIPE).images(progress=False)
     faces = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
     if faces.shape[2:] != size:

@@ -4,7 +4,7 @@
     H = |d/dA sum of supporting a_k b_k| - |d/dA sum of the others|        (each the mean over the colours)
 
 Source: Huber, Luu, Terhörst, Damer, "Efficient Explainable Face Verification based on Similarity Score Argument
-Backpropagation", FG 2024 (arXiv 2304.13409). Like the authors' code, gradients pass through the normalisation of A's
+Backpropagation", WACV 2024 (arXiv 2304.13409). Like the authors' code, gradients pass through the normalisation of A's
 embedding.
 
 Deviations:

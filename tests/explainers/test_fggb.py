@@ -31,7 +31,7 @@ def literal(model: FaceRecognizer, image: Tensor, partner: Tensor, threshold: fl
         a = model.embed(image[None])[0]
         gradient = torch.autograd.grad(a[k], image)[0].abs().mean(0)
         normalised = gradient / gradient.square().sum().sqrt()
-        weight = float(a[k] * b[k])
+        weight = (a[k] * b[k]).item()
         total = total + normalised * (weight - threshold / len(b))
     return total
 

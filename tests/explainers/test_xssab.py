@@ -31,7 +31,7 @@ def literal(model: FaceRecognizer, image: Tensor, partner: Tensor, threshold: fl
         a = model.embed(image[None])[0]
         kept = b.clone()
         for k in range(len(b)):
-            supports = float(a[k] * b[k]) >= threshold / len(b)
+            supports = (a[k] * b[k]).item() >= threshold / len(b)
             if supports != (kind == "supporting"):
                 kept[k] = 0
         gradient = torch.autograd.grad((a * kept).sum(), image)[0]
