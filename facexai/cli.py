@@ -498,15 +498,55 @@ def train_decoder(
     """Give a finished network a decoder, so that it can be explained; recognition stays as it is."""
     from facexai import training
 
-    given = [f"model={model}", *([f"images={images}"] if images else [])]
     with reporting(json) as result:
-        config = training.override(training.preset(preset, training.DecoderConfig), [*(settings or []), *given])
-        words = ["--model", model, *(["--images", str(images)] if images else [])]
-        words += ["--preset", preset, *with_flag("--set", settings)]
-        card = {"command": " ".join(["facexai", "train", "decoder", *words])}
-        with run_folder(out, resume):
-            training.train_decoder(config, out, resume=resume, card=card)
-        result |= report_trained(out)
+        config = training.preset(preset, training.DecoderConfig)
+        result |= train_on_frozen(
+            "decoder", training.train_decoder, config, out, model, images, preset, settings, resume
+        )
+
+
+@train_app.command("xcos")
+def train_xcos(
+    out: Out,
+    model: Model = "tutorial",
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Aligned 112x112 faces, one folder a person; else rendered ones.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="See `facexai list presets`.")] = "xcos",
+    settings: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    json: Json = None,
+) -> None:
+    """Give a finished network an xcos head, for the explainer `xcos`; recognition stays as it is."""
+    from facexai import training
+
+    with reporting(json) as result:
+        config = training.preset(preset, training.XCosConfig)
+        result |= train_on_frozen("xcos", training.train_xcos, config, out, model, images, preset, settings, resume)
+
+
+def train_on_frozen(
+    part: str,
+    train: "Callable[..., Path]",
+    config: "DecoderConfig | XCosConfig",
+    out: Path,
+    model: str,
+    images: Path | None,
+    preset: str,
+    settings: list[str] | None,
+    resume: bool,
+) -> dict[str, Any]:
+    """Train a part of a network whose trunk stays as it is, and return what there is to know of the result."""
+    from facexai import training
+
+    given = [f"model={model}", *([f"images={images}"] if images else [])]
+    config = training.override(config, [*(settings or []), *given])
+    words = ["--model", model, *(["--images", str(images)] if images else [])]
+    words += ["--preset", preset, *with_flag("--set", settings)]
+    card = {"command": " ".join(["facexai", "train", part, *words])}
+    with run_folder(out, resume):
+        train(config, out, resume=resume, card=card)
+    return report_trained(out)
 
 
 @contextmanager

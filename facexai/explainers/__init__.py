@@ -41,4 +41,5 @@ from facexai.explainers.residuals import ImageResiduals as ImageResiduals
 from facexai.explainers.residuals import channel_residuals as channel_residuals
 from facexai.explainers.rise import RISE as RISE
 from facexai.explainers.stylianou import Stylianou as Stylianou
+from facexai.explainers.xcos import XCos as XCos
 from facexai.explainers.xssab import XSSAB as XSSAB

@@ -12,17 +12,21 @@ from facexai.models.iresnet import BLOCKS as BLOCKS
 from facexai.models.iresnet import IResNet as IResNet
 from facexai.models.mobilefacenet import MobileFaceNet as MobileFaceNet
 from facexai.models.recognizer import FaceRecognizer as FaceRecognizer
+from facexai.models.xcos import XCosHead as XCosHead
 from facexai.registry import Registry
 
 ARCHITECTURES: Registry[Callable[..., FaceRecognizer]] = Registry("architecture")
 
 
-def build(name: str, *, decoder: dict[str, Any] | None = None, **options: Any) -> FaceRecognizer:
+def build(
+    name: str, *, decoder: dict[str, Any] | None = None, xcos: dict[str, Any] | None = None, **options: Any
+) -> FaceRecognizer:
     """A fresh network of a registered architecture, in training mode, with random weights.
 
     Args:
         name: one of `ARCHITECTURES`.
         decoder: options of a `ReconstructionDecoder` for a network that comes without one, or in place of its own.
+        xcos: options of an `XCosHead`; None for a network without.
         options: the options of that architecture.
 
     Raises:
@@ -37,6 +41,8 @@ def build(name: str, *, decoder: dict[str, Any] | None = None, **options: Any) -
     model.architecture = {"name": name, "options": options}
     if decoder is not None:
         attach_decoder(model, **decoder)
+    if xcos is not None:
+        attach_xcos(model, **xcos)
     return model
 
 
@@ -45,6 +51,14 @@ def attach_decoder(model: FaceRecognizer, **options: Any) -> ReconstructionDecod
     decoder = model.decoder = ReconstructionDecoder(**options)
     model.architecture = {**model.architecture, "options": {**model.architecture["options"], "decoder": options}}
     return decoder
+
+
+def attach_xcos(model: FaceRecognizer, **options: Any) -> XCosHead:
+    """Give the model a fresh xcos head, which `save_model` will remember; `options` are those of the head."""
+    head = model.xcos = XCosHead(**options)
+    known = model.architecture.get("options", {})
+    model.architecture = {**model.architecture, "options": {**known, "xcos": options}}
+    return head
 
 
 @ARCHITECTURES.register("ddfv-iresnet")

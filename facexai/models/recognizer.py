@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facexai.errors import InputError
+from facexai.models.xcos import XCosHead
 
 
 class FaceRecognizer(nn.Module):
@@ -21,6 +22,7 @@ class FaceRecognizer(nn.Module):
         input_size: (H, W) in pixels.
 
     Attributes:
+        xcos: head of the explainer `xcos`; None where there is none.
         name: what the model is called in reports.
         threshold: calibrated decision threshold on the score; None where nobody has calibrated it.
         card: the model card it was loaded with, {} for a fresh network.
@@ -39,6 +41,7 @@ class FaceRecognizer(nn.Module):
         self.trunk = trunk
         self.head = head
         self.decoder = decoder
+        self.xcos: XCosHead | None = None
         self.input_size = input_size
         self.name = type(trunk).__name__
         self.threshold: float | None = None

@@ -103,7 +103,51 @@ class DecoderConfig:
         return asdict(self)
 
 
-RunConfig = DDFVConfig | DecoderConfig
+@dataclass(frozen=True)
+class XCosConfig:
+    """An xcos head for a finished network, trained on the frozen trunk.
+
+    Source: Lin et al., "xCos" (TOMM 2021), and the authors' configuration, whose values are marked; a frozen trunk is
+    not theirs, so the other settings are ours.
+    """
+
+    # the network, as `load_model` takes it
+    model: str = "tutorial"
+
+    # the data: an identity folder of aligned faces, or rendered faces where `images` is empty
+    images: str = ""
+    identities: int = 500  # rendered faces only, as are the next two
+    images_per_identity: int = 20
+    data_seed: int = 1
+
+    # the losses
+    scale: float = 64.0  # ArcFace's s; theirs
+    margin: float = 0.5  # ArcFace's m; theirs
+    identity_weight: float = 1.0  # lambda; theirs
+
+    # the optimiser: Adam
+    epochs: int = 5
+    batch_size: int = 48  # pairs; theirs
+    lr: float = 1e-3  # theirs
+    schedule: Literal["steps", "cosine"] = "cosine"
+    warmup: float = 0.02  # share of the run in which the learning rate rises from 0
+
+    # the machine
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
+    seed: int = 42
+    half: bool = False  # store all weights as float16, those of the recognizer too
+    log_every: int = 20  # steps
+    checkpoint_every: int = 500  # steps
+
+    def __post_init__(self) -> None:
+        check_counts(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """All settings, in the order above."""
+        return asdict(self)
+
+
+RunConfig = DDFVConfig | DecoderConfig | XCosConfig
 Config = TypeVar("Config", bound=RunConfig)
 
 
@@ -142,6 +186,7 @@ PRESETS["smoke"] = replace(
     PRESETS["tutorial"], identities=8, images_per_identity=4, epochs=2, batch_size=16, log_every=1, margin_epochs=0.0
 )
 PRESETS["decoder"] = DecoderConfig()
+PRESETS["xcos"] = XCosConfig()
 
 
 def preset(name: str, kind: type[Config]) -> Config:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facexai.models import FaceRecognizer, FullyConnectedHead, MaxPoolHead, ReconstructionDecoder, build
+from facexai.models import FaceRecognizer, FullyConnectedHead, MaxPoolHead, ReconstructionDecoder, attach_xcos, build
 from facexai.pairs import FacePair
 
 PATCH = 8  # pixels
@@ -92,6 +92,14 @@ def calibrate(model: FaceRecognizer) -> None:
         features = model.train().features(smooth_images(8, seed=99))
         model.pool(features)
         model.reconstruct(features)
+
+
+def with_xcos(model: FaceRecognizer) -> FaceRecognizer:
+    """The same model with an xcos head of random weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        attach_xcos(model, channels=32)
+    return model.eval()
 
 
 def random_decoder(channels: int = 16, activation: str = "tanh", seed: int = 0) -> ReconstructionDecoder:

@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import pytest
 import torch
-from explainer_toys import patch_pair, patch_recognizer, smooth_images, smooth_pair, tiny_recognizer
+from explainer_toys import patch_pair, patch_recognizer, smooth_images, smooth_pair, tiny_recognizer, with_xcos
 from torch import Tensor, nn
 
 from facexai.errors import InputError
@@ -38,12 +38,12 @@ def run(method: str, pair: FacePair, model: FaceRecognizer) -> Saliency:
 
 @pytest.fixture(scope="module")
 def model() -> FaceRecognizer:
-    return tiny_recognizer()
+    return with_xcos(tiny_recognizer())
 
 
 @pytest.fixture(scope="module")
 def double_model() -> FaceRecognizer:
-    return tiny_recognizer().double()
+    return with_xcos(tiny_recognizer()).double()
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_an_unknown_option_lists_the_known_ones(method):
 QUARTERS = patch_pair((0.7, 0.5, 0.3, 0.2), (0.6, -0.6, 0.4, 0.1), patch=56)
 
 
-@pytest.mark.parametrize("method", SIGNED)
+@pytest.mark.parametrize("method", [method for method in SIGNED if method != "xcos"])  # which must be trained first
 def test_agreement_is_positive_beside_disagreement(method):
     signed = run(method, QUARTERS, patch_recognizer(patch=56)).signed
     agree, disagree = signed[:, 8:48, 8:48].mean((1, 2)), signed[:, 8:48, 64:104].mean((1, 2))
