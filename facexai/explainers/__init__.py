@@ -23,6 +23,9 @@ from facexai.explainers.excitation_triplets import triplet_excitation as triplet
 from facexai.explainers.fggb import FGGB as FGGB
 from facexai.explainers.fggb import EmbeddingGradients as EmbeddingGradients
 from facexai.explainers.fggb import embedding_gradients as embedding_gradients
+from facexai.explainers.gallery import PreparedProbe as PreparedProbe
+from facexai.explainers.gallery import explain_gallery as explain_gallery
+from facexai.explainers.gallery import prepare_probe as prepare_probe
 from facexai.explainers.gradients import Gradient as Gradient
 from facexai.explainers.gradients import InputXGradient as InputXGradient
 from facexai.explainers.gradients import IntegratedGradients as IntegratedGradients

@@ -28,17 +28,17 @@ def ablation_weights(pooled: Tensor, partner: Tensor, changes: Tensor, *, first_
 
     Args:
         pooled: head output of the image, not normalised. Shape (D,).
-        partner: head output of the other image. Shape (D,).
+        partner: head output of the other image, or of N others. Shape (D,) or (N, D).
         changes: what each ablation adds to `pooled`. Shape (C, D).
         first_order: take the gradient of the score at `pooled` instead of the new score.
 
     Returns:
-        w = s(pooled, partner) - s(pooled + change, partner). Shape (C,).
+        w = s(pooled, partner) - s(pooled + change, partner). Shape (C,) or (N, C).
     """
     length = pooled.norm().clamp_min(torch.finfo(pooled.dtype).tiny)
-    partner = F.normalize(partner, dim=0)
-    score = pooled @ partner / length
-    gain = changes @ partner / length  # what the numerator of the cosine gains, (C,)
+    partner = F.normalize(partner, dim=-1)
+    score = (partner @ pooled / length)[..., None]  # (..., 1)
+    gain = partner @ changes.T / length  # what the numerator of the cosine gains, (..., C)
     along = changes @ pooled / length**2  # (C,)
     if first_order:
         return score * along - gain

@@ -20,19 +20,36 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facexai.errors import InputError
 from facexai.explainers.ablation import ablation_changes, ablation_weights
 from facexai.explainers.interface import EXPLAINERS, evaluation, images_for, make_explainer
-from facexai.explainers.residuals import Algorithm, ImageResiduals, Mask, Normalization, channel_residuals
+from facexai.explainers.local_residuals import is_local
+from facexai.explainers.residuals import (
+    Algorithm,
+    ImageResiduals,
+    Mask,
+    Normalization,
+    channel_residuals,
+    local_residuals,
+)
+from facexai.explainers.truncation import wanted_channels
 from facexai.models import FaceRecognizer, MaxPoolHead
 from facexai.pairs import FacePair, Saliency
 
 Weight = Literal["ablation", "product", "second-max", "first-order"]
 Which = Literal["both", "probe"]
-CHOICES = {"weight": Weight, "residual": Normalization, "mask": Mask, "which": Which, "algorithm": Algorithm}
+Precision = Literal["full", "bf16"]
+CHOICES = {
+    "weight": Weight,
+    "residual": Normalization,
+    "mask": Mask,
+    "which": Which,
+    "algorithm": Algorithm,
+    "precision": Precision,
+}
 
 
 @dataclass(frozen=True)
@@ -70,6 +87,11 @@ class Decomposition:
         maps += [torch.zeros_like(maps[0])] * (2 - len(maps))
         return Saliency(torch.stack(maps), self.score, self.method)
 
+    def error_bound(self, threshold: float | None = None) -> list[float]:
+        """How far each map may lie, in any pixel, from the map of all channels; 0 without a `tolerance`."""
+        weights = self.balanced_weights(threshold)
+        return [float(residuals.error_bound(row)) for residuals, row in zip(self.residuals, weights, strict=False)]
+
     def balanced_weights(self, threshold: float | None = None) -> Tensor:
         """Weight - T, and 0 for channels that do not count. Shape (2, C)."""
         return (self.weights - (self.threshold if threshold is None else threshold)) * self.counted
@@ -96,6 +118,11 @@ class DDFV:
         mask: set the channel's maximum to zero, or the whole `"channel"`.
         which: maps of both images, or of the probe alone (the gallery's map is zero).
         algorithm: `"local"`, `"batched"` or `"literal"`: three ways to the same residuals.
+        precision: `"bf16"`: convolve the changes of the local algorithm in bfloat16; score and weights stay in full
+            precision. Faster where the processor has bfloat16 units, slower where it has not.
+        tolerance: leave out weak channels as long as a map errs nowhere by more than this share of the largest value
+            that it could have (see `truncation`); `Decomposition.error_bound` says by how much at most. Of the local
+            algorithm with `residual="max"`.
         chunk: channels decoded at once.
     """
 
@@ -106,6 +133,8 @@ class DDFV:
     mask: Mask = "max"
     which: Which = "both"
     algorithm: Algorithm = "local"
+    precision: Precision = "full"
+    tolerance: float = 0.0
     chunk: int = 64
 
     def __post_init__(self) -> None:
@@ -136,6 +165,8 @@ class DDFVPaper:
         mask: see `DDFV`.
         which: see `DDFV`.
         algorithm: see `DDFV`.
+        precision: see `DDFV`.
+        tolerance: see `DDFV`.
         chunk: see `DDFV`.
     """
 
@@ -145,6 +176,8 @@ class DDFVPaper:
     mask: Mask = "max"
     which: Which = "both"
     algorithm: Algorithm = "local"
+    precision: Precision = "full"
+    tolerance: float = 0.0
     chunk: int = 64
 
     def __post_init__(self) -> None:
@@ -187,30 +220,44 @@ def run_algorithm_1(pair: FacePair, model: FaceRecognizer, options: DDFV, method
         )
     features = model.features(images_for(model, pair))  # C_A, C_B: (2, C, h, w)
     embeddings = F.normalize(model.pool(features))  # (2, D)
+    threshold = resolve_threshold(options.threshold, model, channels=features.shape[1])
     weights = channel_weights(model, features, options)  # (2, C)
     present = channel_vectors(model, features) > 0
-    mapped = features if options.which == "both" else features[:1]
-    residuals = tuple(
-        channel_residuals(
-            feature_map,
-            model.decoder,
-            options.algorithm,
-            mask=options.mask,
-            normalization=options.residual,
-            chunk=options.chunk,
-        )
-        for feature_map in mapped
-    )
+    counted = present if options.present_only else torch.ones_like(present)
+    mapped = slice(2 if options.which == "both" else 1)
+    balanced = (weights - threshold) * counted
+    wanted = wanted_channels(balanced, features, options.tolerance)[mapped] if options.tolerance else None
     return Decomposition(
         features=features,
         embeddings=embeddings,
         reconstructions=model.reconstruct(features),
         weights=weights,
-        counted=present if options.present_only else torch.ones_like(present),
-        residuals=residuals,
+        counted=counted,
+        residuals=image_residuals(features[mapped], model.decoder, options, wanted),
         score=float(embeddings[0] @ embeddings[1]),
-        threshold=resolve_threshold(options.threshold, model, channels=features.shape[1]),
+        threshold=threshold,
         method=method,
+    )
+
+
+def image_residuals(
+    features: Tensor, decoder: nn.Module, options: DDFV, wanted: Tensor | None = None
+) -> tuple[ImageResiduals, ...]:
+    """Lines 6 to 12 of Algorithm 1 for each of N images, all in one pass where the local algorithm can be used.
+
+    Args:
+        features: last spatial maps. Shape (N, C, h, w).
+        decoder: in eval mode.
+        options: `algorithm`, `mask`, `residual`, `precision` and `chunk` are used.
+        wanted: channels that the local algorithm must not leave out; all where None. Shape (N, C), bool.
+    """
+    mask, normalization, chunk = options.mask, options.residual, options.chunk
+    if options.algorithm == "local" and mask == "max" and is_local(decoder):
+        bf16 = options.precision == "bf16"
+        return local_residuals(features, decoder, normalization, wanted=wanted, bf16=bf16, chunk=chunk)
+    return tuple(
+        channel_residuals(one, decoder, options.algorithm, mask=mask, normalization=normalization, chunk=chunk)
+        for one in features
     )
 
 
@@ -227,14 +274,19 @@ def channel_weights(model: FaceRecognizer, features: Tensor, options: DDFV) -> T
     """
     if options.weight == "product":
         return product_weights(model, features)
-    substitute = "second-max" if options.weight == "second-max" else "neutral"
     pooled = model.pool(features)  # (2, D)
+    first_order = options.weight == "first-order"
     rows = []
     for own, partner in ((0, 1), (1, 0)):
-        changes = ablation_changes(model.head, features[own], substitute, options.mask, options.chunk)  # (C, D)
-        first_order = options.weight == "first-order"
+        changes = channel_changes(model, features[own], options)  # (C, D)
         rows.append(ablation_weights(pooled[own], pooled[partner], changes, first_order=first_order))
     return torch.stack(rows)
+
+
+def channel_changes(model: FaceRecognizer, features: Tensor, options: DDFV) -> Tensor:
+    """What ablating each channel of one image adds to the output of the head. (C, h, w) -> (C, D)."""
+    substitute = "second-max" if options.weight == "second-max" else "neutral"
+    return ablation_changes(model.head, features, substitute, options.mask, options.chunk)
 
 
 def product_weights(model: FaceRecognizer, features: Tensor) -> Tensor:
@@ -270,5 +322,12 @@ def check_options(options: DDFV | DDFVPaper) -> None:
     threshold = options.threshold
     if threshold != "margin" and not (isinstance(threshold, int | float) and math.isfinite(threshold)):
         raise InputError(f"threshold must be a finite number or 'margin'; got {threshold!r}")
+    tolerance = options.tolerance
+    if not (isinstance(tolerance, int | float) and 0 <= tolerance < 1):
+        raise InputError(f"tolerance must be a share in [0, 1); got {tolerance!r}")
+    if tolerance and (options.algorithm, options.mask, options.residual) != ("local", "max", "max"):
+        raise InputError("a tolerance holds for algorithm='local', mask='max' and residual='max'; leave it at 0")
+    if options.precision == "bf16" and (options.algorithm, options.mask) != ("local", "max"):
+        raise InputError("precision='bf16' is for algorithm='local' and mask='max'; leave it at 'full'")
     if not (isinstance(options.chunk, int) and options.chunk >= 1):
         raise InputError(f"chunk must be a whole number of channels, 1 or more; got {options.chunk!r}")

@@ -40,42 +40,49 @@ def is_local(decoder: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def local_windows(features: Tensor, decoder: nn.Module, chunk: int = 64) -> tuple[Tensor, Tensor, tuple[int, int]]:
-    """The residual of every channel before normalization, inside the window that masking its maximum can reach.
+def local_windows(
+    features: Tensor, decoder: nn.Module, wanted: Tensor, *, bf16: bool = False, chunk: int = 64
+) -> tuple[Tensor, Tensor, tuple[int, int]]:
+    """The residuals of the wanted channels before normalization, inside the windows that masking a maximum can reach.
 
     Args:
-        features: last spatial map of one image. Shape (C, h, w).
+        features: last spatial maps of N images. Shape (N, C, h, w).
         decoder: one for which `is_local` holds.
+        wanted: which channels of which images; the windows of the others stay zero. Shape (N, C), bool.
+        bf16: convolve in bfloat16. What is rounded is the change alone, so the error stays small beside it.
         chunk: channels carried through the windows at once.
 
     Returns:
-        Windows (C, s, s), zero outside the image; row and column of their first pixels (C, 2); (H, W) of the image.
+        Windows (N, C, s, s), zero outside the image; row and column of their first pixels (N, C, 2); (H, W).
     """
     assert isinstance(decoder, ReconstructionDecoder)
-    maxima, cells = features.flatten(1).max(1)  # the first of equal maxima
+    count, channels, height, width = features.shape
+    maxima, cells = features.flatten(2).max(2)  # the first of equal maxima; (N, C)
     kernels = folded_kernels(decoder)
     before = [cell_windows(u, level + 1) for level, u in enumerate(pre_activations(features, decoder))]
-    size = (features.shape[1] << len(kernels), features.shape[2] << len(kernels))
+    size = (height << len(kernels), width << len(kernels))
     inside = cell_windows(features.new_ones(1, 1, *size), len(kernels), outside=0.0)
 
     first, *others = kernels
-    others = [subpixel_kernel(kernel) for kernel in others]
-    residuals = []
-    for channels in torch.arange(len(features), device=features.device).split(chunk):
-        cell = cells[channels]
-        change = -maxima[channels, None, None, None] * first[channels]  # (n, C/2, 4, 4)
+    others = [subpixel_kernel(kernel.bfloat16() if bf16 else kernel) for kernel in others]
+    painted = before[-1].tanh() if decoder.activation == "tanh" else None
+    windows = features.new_zeros(count, channels, *inside.shape[2:])
+    for image, channel in zip(*(index.split(chunk) for index in wanted.nonzero(as_tuple=True)), strict=True):
+        cell = cells[image, channel]
+        place = image * height * width + cell  # in the tables of windows
+        change = -maxima[image, channel, None, None, None] * first[channel]  # (n, C/2, 4, 4)
         for u, kernel in zip(before, others, strict=False):
-            change = change_through_relu(u[cell], change)
+            change = change_through_relu(u[place], change)
             change = upsample(change, kernel)  # (n, C/4, 10, 10), (n, C/8, 22, 22), (n, 3, 46, 46)
-        if decoder.activation == "tanh":
-            change = change_through_tanh(before[-1][cell], change)
-        residuals.append(change.abs().mean(1) * inside[cell, 0])
-    return torch.cat(residuals), window_corners(cells, features.shape[2], len(kernels)), size
+        if painted is not None:
+            change = (before[-1][place] + change).tanh_().sub_(painted[place])
+        windows[image, channel] = change.to(windows).abs_().mean(1) * inside[cell, 0]
+    return windows, window_corners(cells, width, len(kernels)), size
 
 
 def pre_activations(features: Tensor, decoder: ReconstructionDecoder) -> list[Tensor]:
-    """What the decoder holds before each ReLU and before its output. (C, h, w) -> (1, C/2, 2h, 2w), ..."""
-    x, before = features[None], []
+    """What the decoder holds before each ReLU and before its output. (N, C, h, w) -> (N, C/2, 2h, 2w), ..."""
+    x, before = features.contiguous(memory_format=torch.channels_last), []
     for layer, norm in zip(decoder.layers, decoder.norms, strict=False):
         before.append(norm(layer(x)))
         x = torch.relu(before[-1])
@@ -83,20 +90,19 @@ def pre_activations(features: Tensor, decoder: ReconstructionDecoder) -> list[Te
 
 
 def cell_windows(values: Tensor, level: int, outside: float = float("-inf")) -> Tensor:
-    """The window of each feature cell after `level` layers: (1, c, 2^level h, 2^level w) -> (h w, c, s, s).
+    """The window of each feature cell after `level` layers: (N, c, 2^level h, 2^level w) -> (N h w, c, s, s).
 
     Outside the map stands minus infinity, which no change can lift over a ReLU.
     """
     step = 2**level
-    padded = F.pad(values, (step - 1,) * 4, value=outside)
-    windows = padded.unfold(2, 3 * step - 2, step).unfold(3, 3 * step - 2, step)  # (1, c, h, w, s, s)
-    windows = windows[0].permute(1, 2, 0, 3, 4).flatten(0, 1)
-    return windows.contiguous(memory_format=torch.channels_last)
+    padded = F.pad(values, (step - 1,) * 4, value=outside).contiguous(memory_format=torch.channels_last)
+    windows = padded.unfold(2, 3 * step - 2, step).unfold(3, 3 * step - 2, step)  # (N, c, h, w, s, s)
+    return windows.permute(0, 2, 3, 4, 5, 1).flatten(0, 2).permute(0, 3, 1, 2)  # copied once, channels last
 
 
 def window_corners(cells: Tensor, columns: int, level: int) -> Tensor:
-    """Row and column of the first pixel of each cell's window after `level` layers. (n,) -> (n, 2)."""
-    position = torch.stack([cells // columns, cells % columns], dim=1)
+    """Row and column of the first pixel of each cell's window after `level` layers. (...) -> (..., 2)."""
+    position = torch.stack([cells // columns, cells % columns], dim=-1)
     return position * 2**level - (2**level - 1)
 
 
@@ -136,14 +142,9 @@ def subpixel_kernel(kernel: Tensor) -> Tensor:
 
 def upsample(change: Tensor, kernel: Tensor) -> Tensor:
     """Transposed convolution without padding, in subpixel form. (n, c, s, s) -> (n, c', 2 s + 2, 2 s + 2)."""
-    return F.pixel_shuffle(F.conv2d(change, kernel, padding=1), 2)
+    return F.pixel_shuffle(F.conv2d(change.to(kernel.dtype), kernel, padding=1), 2)
 
 
 def change_through_relu(before: Tensor, change: Tensor) -> Tensor:
-    """ReLU(before + change) - ReLU(before). `before` is overwritten."""
-    return (before + change).clamp_min_(0).sub_(before.clamp_min_(0))
-
-
-def change_through_tanh(before: Tensor, change: Tensor) -> Tensor:
-    """tanh(before + change) - tanh(before). `before` is overwritten."""
-    return (before + change).tanh_().sub_(before.tanh_())
+    """ReLU(before + change) - ReLU(before), in the precision of `before`. Both are overwritten."""
+    return change.to(before.dtype).add_(before).clamp_min_(0).sub_(before.clamp_min_(0))

@@ -207,6 +207,8 @@ def test_printed_weights_warn_where_they_hardly_depend_on_the_partner(head, mode
         ("residual", "l1"),
         ("mask", "channel"),
         ("which", "probe"),
+        ("precision", "bf16"),
+        ("tolerance", 0.1),
     ],
 )
 def test_every_option_changes_the_map(option, value, model, pair):
@@ -225,6 +227,16 @@ def test_every_option_changes_the_map(option, value, model, pair):
         ({"algorithm": "quick"}, "unknown algorithm 'quick'; choose one of local, batched, literal"),
         ({"threshold": float("nan")}, "threshold must be a finite number or 'margin'; got nan"),
         ({"threshold": "wide"}, "threshold must be a finite number or 'margin'; got 'wide'"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'; choose one of full, bf16"),
+        ({"tolerance": 1.0}, "tolerance must be a share in [0, 1); got 1.0"),
+        (
+            {"tolerance": 0.1, "residual": "l1"},
+            "a tolerance holds for algorithm='local', mask='max' and residual='max'; leave it at 0",
+        ),
+        (
+            {"precision": "bf16", "algorithm": "batched"},
+            "precision='bf16' is for algorithm='local' and mask='max'; leave it at 'full'",
+        ),
         ({"chunk": 0}, "chunk must be a whole number of channels, 1 or more; got 0"),
     ],
 )

@@ -13,6 +13,7 @@ from facexai.explainers.residuals import (
     batched_residuals,
     channel_residuals,
     literal_residuals,
+    local_residuals,
     mask_channel,
     normalize,
 )
@@ -180,6 +181,33 @@ def test_many_partners_cost_one_weighted_sum_each():
     assert torch.allclose(residuals.weighted_sum(weights[2]), expected[2])
     assert torch.equal(residuals.map(7), residuals.stack()[7])
     assert len(residuals) == 16
+
+
+def test_two_images_in_one_pass_are_two_images():
+    features = torch.stack([awkward_features(seed=0), awkward_features(seed=1)])
+    for chunk in (5, 64):
+        for one, residuals in zip(features, local_residuals(features, random_decoder(), chunk=chunk), strict=True):
+            assert distance(residuals.stack(), channel_residuals(one, random_decoder()).stack()) < 1e-12
+
+
+def test_bfloat16_rounds_the_change_and_nothing_else(trained):
+    features = trained.features(smooth_images(2, seed=5))
+    weights = torch.linspace(-1, 1.5, features.shape[1])
+    full, rounded = (local_residuals(features, trained.decoder, bf16=bf16) for bf16 in (False, True))
+    for one, other in zip(full, rounded, strict=True):
+        assert other.windows.dtype == torch.float32
+        assert 1e-5 < distance(other.weighted_sum(weights), one.weighted_sum(weights)) < 1e-2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("bf16", [False, True])
+def test_residuals_are_made_where_the_features_are(bf16):
+    features, decoder = awkward_features()[None].cuda(), random_decoder().cuda()
+    wanted = torch.arange(16, device="cuda")[None] % 2 == 0
+    residuals = local_residuals(features, decoder, wanted=wanted, bf16=bf16)[0]
+    assert residuals.windows.is_cuda and residuals.weighted_sum(torch.ones(16)).is_cuda
+    expected = local_residuals(features.cpu(), decoder.cpu(), wanted=wanted.cpu())[0]
+    assert distance(residuals.stack().cpu(), expected.stack()) < (0.05 if bf16 else 1e-6)
 
 
 class Subclass(ReconstructionDecoder):
