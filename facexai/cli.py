@@ -415,6 +415,31 @@ def insertion_deletion(
         result |= judge_maps(name, judge_of_pairs(InsertionDeletion, protocol, settings), model, methods, limit)
 
 
+@app.command()
+def localize(
+    preset: Annotated[str, typer.Argument(metavar="regions|occluder|patch", show_default=False)],
+    model: Model = "tutorial",
+    methods: Methods = None,
+    limit: Limit = None,
+    pairs: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="For `patch`, your own pairs: name1,name2,same[,fold].")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(metavar="DIR", help="For `patch`: where their images lie.")] = None,
+    settings: Settings = None,
+    json: Json = None,
+) -> None:
+    """On pairs whose true difference is known: does the dissimilarity map lie on it, and the similarity map not?"""
+    from dataclasses import replace
+
+    from facexai.benchmarks import PairListBenchmark, localization
+
+    with reporting(json) as result:
+        data = PairListBenchmark(pairs, images).load() if pairs or images else None
+        judge = localization(preset, data)
+        judge = replace(judge, source=with_settings(judge.source, settings))
+        result |= judge_maps(preset, lambda: judge, model, methods, limit)
+
+
 def judge_of_pairs(kind: type, protocol: "Benchmark", settings: list[str] | None) -> "Callable[[], Judge]":
     """Makes the judge of a protocol's pairs; its options are checked here, before any image is rendered."""
     from dataclasses import replace

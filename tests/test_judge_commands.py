@@ -95,6 +95,30 @@ def test_unusable_input_is_one_line_and_status_2(more, message, files, capsys):
     assert error.count("\n") == 1
 
 
+def test_patches_are_put_on_the_users_own_pairs(files, capsys):
+    own_pairs = ["--pairs", str(files / "pairs.csv"), "--images", str(files)]
+    arguments = ["--model", str(files / "model"), "--methods", "centre", "--set", "size=24", "--json", "-"]
+    assert cli.main(["localize", "patch", *own_pairs, *arguments]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["benchmark"], report["rendered"], report["pairs"]) == ("patch", False, PAIRS // 2)
+    assert "size=24" in report["settings"]
+    assert set(report["methods"]) == {"ddfv", "centre"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["localize", "eyes"], "unknown preset 'eyes'; choose one of regions, occluder, patch"),
+        (["localize", "regions", "--pairs", "pairs.csv", "--images", "."], "renders its own pairs"),
+        (["localize", "patch", "--pairs", "pairs.csv"], "--pairs CSV --images DIR"),
+    ],
+)
+def test_what_localize_cannot_use(arguments, message, files, capsys, monkeypatch):
+    monkeypatch.chdir(files)
+    assert cli.main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_pairs_belong_to_the_benchmark_of_that_name(files, capsys):
     arguments = ["hiding-game", "synthetic-lfw", "--pairs", str(files / "pairs.csv"), "--images", str(files)]
     assert cli.main(arguments) == 2

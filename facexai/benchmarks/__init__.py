@@ -6,6 +6,8 @@ from facexai.benchmarks.judges import Judge as Judge
 from facexai.benchmarks.judges import JudgedPairs as JudgedPairs
 from facexai.benchmarks.judges import Method as Method
 from facexai.benchmarks.judges import Metric as Metric
+from facexai.benchmarks.localization import Localization as Localization
+from facexai.benchmarks.localization import localization as localization
 from facexai.benchmarks.protocols import BENCHMARKS as BENCHMARKS
 from facexai.benchmarks.protocols import Benchmark as Benchmark
 from facexai.benchmarks.protocols import PairListBenchmark as PairListBenchmark
