@@ -440,6 +440,25 @@ def localize(
         result |= judge_maps(preset, lambda: judge, model, methods, limit)
 
 
+@app.command()
+def sanity(
+    name: Annotated[str, typer.Argument(help="See `facexai list benchmarks`.")] = "synthetic-lfw",
+    model: Model = "tutorial",
+    methods: Methods = None,
+    limit: Limit = None,
+    pairs: PairsFile = None,
+    images: ImagesFolder = None,
+    settings: Settings = None,
+    json: Json = None,
+) -> None:
+    """Does a map change with the other face and with the network, and not with slight noise? --set steps=3."""
+    from facexai.benchmarks import Sanity
+
+    with reporting(json) as result:
+        protocol = protocol_called(name, pairs, images)
+        result |= judge_maps(name, judge_of_pairs(Sanity, protocol, settings), model, methods, limit)
+
+
 def judge_of_pairs(kind: type, protocol: "Benchmark", settings: list[str] | None) -> "Callable[[], Judge]":
     """Makes the judge of a protocol's pairs; its options are checked here, before any image is rendered."""
     from dataclasses import replace

@@ -64,6 +64,14 @@ def test_json_has_every_method_with_its_interval_and_its_difference_to_ddfv(name
     assert sum("*" in line for line in out[1:4]) == 2
 
 
+def test_sanity_makes_more_maps_of_the_same_pairs(files, capsys):
+    assert command("sanity", files, "--methods", "centre", "--set", "steps=1", "--json", "-") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["judge"], report["pairs"]) == ("sanity", PAIRS)
+    assert report["methods"]["centre"]["partner"] == pytest.approx(1)  # it never looks at the other face
+    assert len(report["methods"]["centre"]["steps"]) == 1
+
+
 def test_json_on_stdout_stands_alone_and_settings_reach_the_judge(files, capsys):
     assert (
         command("hiding-game", files, "--methods", "centre", "--set", "sigma=8", "--set", "which=probe", "--json", "-")

@@ -12,6 +12,7 @@ from facexai.benchmarks.protocols import BENCHMARKS as BENCHMARKS
 from facexai.benchmarks.protocols import Benchmark as Benchmark
 from facexai.benchmarks.protocols import PairListBenchmark as PairListBenchmark
 from facexai.benchmarks.protocols import RenderedProtocol as RenderedProtocol
+from facexai.benchmarks.sanity import Sanity as Sanity
 from facexai.benchmarks.standings import Results as Results
 from facexai.benchmarks.standings import combined_rank as combined_rank
 from facexai.benchmarks.tables import table as table
