@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from facexai.datasets import IdentityFolder, RenderedFaces
 from facexai.errors import InputError
 from facexai.losses import ArcFaceLoss, reconstruction_loss
 from facexai.models import FaceRecognizer, build
+from facexai.training.augmentation import augment
 from facexai.training.configs import DDFVConfig
 from facexai.training.fit import Task, fit, run_facts, start_fabric
-from facexai.training.loop import Images
-from facexai.weights import save_model
+from facexai.training.loop import Images, to_unit_range
+from facexai.weights import load_model, save_model
 
 Validate = Callable[[FaceRecognizer], dict[str, float]]
 
@@ -92,11 +94,14 @@ def train_ddfv(
     with fabric.rank_zero_first():
         images, identity = _training_set(config, progress and fabric.is_global_zero)
     model, joint, optimizers = _networks(config, int(identity.max()) + 1)
+    if config.start and not resume:
+        joint.arcface.weight.data = _centres(model.to(fabric.device), images, identity)  # else the margin tears at it
     if config.compile:
         model.trunk.compile()
         model.decoder.compile()  # type: ignore[union-attr]
     judge = (lambda: validate(model.eval())) if validate else None
-    task = Task(joint, joint, optimizers, images, identity, judge)
+    change = partial(augment, strength=config.augment, seed=config.seed + fabric.global_rank)
+    task = Task(joint, joint, optimizers, images, identity, judge, lambda faces, step: change(faces, step=step))
     outcome = fit(task, config, out, fabric, resume=resume, progress=progress)
     if fabric.is_global_zero:
         model.threshold = outcome.metrics.get("threshold", model.threshold)
@@ -115,13 +120,41 @@ def _training_set(config: DDFVConfig, progress: bool) -> tuple[Images, np.ndarra
     return faces.images(progress=progress), faces.identity  # type: ignore[return-value]
 
 
+def _recognizer(config: DDFVConfig) -> FaceRecognizer:
+    """With random weights, or with those that training starts from."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = build(config.architecture, normalize=config.normalize)
+    if config.start:
+        started = load_model(config.start)
+        if started.architecture != model.architecture:
+            raise InputError(
+                f"start must be a model of the same architecture, {model.architecture}; {config.start} is "
+                f"{started.architecture}"
+            )
+        model.load_state_dict(started.state_dict())
+    return model
+
+
+@torch.no_grad()
+def _centres(model: FaceRecognizer, images: Images, identity: np.ndarray, views: int = 2) -> Tensor:
+    """Where a network puts each identity: the mean embedding of its first `views` images. Shape (K, D)."""
+    order = np.argsort(identity, kind="stable")
+    first = np.searchsorted(identity[order], identity[order])  # where in that order each one's identity begins
+    chosen = order[np.arange(len(order)) - first < views]
+    device = next(model.parameters()).device
+    sums = torch.zeros(int(identity.max()) + 1, model.dimension, device=device)
+    for rows in np.array_split(chosen, -(-len(chosen) // 128)):
+        faces = torch.from_numpy(np.array(images[rows])).permute(0, 3, 1, 2).to(device)
+        sums.index_add_(0, torch.from_numpy(identity[rows]).to(device), model.eval().embed(to_unit_range(faces)))
+    return nn.functional.normalize(sums)
+
+
 def _networks(
     config: DDFVConfig, identities: int
 ) -> tuple[FaceRecognizer, JointObjective, list[torch.optim.Optimizer]]:
     """Model, objective, and one optimiser each for recognition and for the decoder."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = build(config.architecture, normalize=config.normalize)
+    model = _recognizer(config)
     if model.decoder is None:
         raise InputError(f"architecture '{config.architecture}' has no decoder; choose a ddfv one or 'tutorial'")
     for part in (model.trunk, model.decoder):

@@ -44,6 +44,7 @@ class Task:
         images: uint8, (H, W, 3) each.
         identity: of each image; zeros where nobody asks. Shape (len(images),), int64.
         validate: called after each epoch; its figures go to the log.
+        augment: (images, step) -> images, before the objective sees them.
     """
 
     objective: nn.Module
@@ -52,6 +53,7 @@ class Task:
     images: Images
     identity: np.ndarray
     validate: Callable[[], dict[str, float]] | None = None
+    augment: Callable[[Tensor, int], Tensor] = lambda images, step: images
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ def fit(
             )
             for faces, labels in loader:
                 _set_rates(optimizers, lr_factor(step / steps, config.schedule, config.warmup))
-                terms = parallel(to_unit_range(faces.to(fabric.device)), labels.to(fabric.device), step / per_epoch)
+                faces = task.augment(to_unit_range(faces.to(fabric.device)), step)
+                terms = parallel(faces, labels.to(fabric.device), step / per_epoch)
                 for optimizer in optimizers:
                     optimizer.zero_grad()
                 fabric.backward(terms["loss"])

@@ -130,6 +130,28 @@ def test_resuming_a_finished_run_keeps_its_threshold(tmp_path):
         assert load_model(tmp_path).threshold == 0.123
 
 
+def test_training_goes_on_from_a_saved_model(finished, tmp_path):
+    config = replace(TINY, start=str(finished), lr=1e-12, decoder_lr=1e-12, epochs=1, margin=0.0)
+    run = train_ddfv(config, tmp_path / "more", progress=False)
+    before, after = load_model(finished).state_dict(), load_model(run).state_dict()
+    learnt = [name for name in before if "running" not in name and "num_batches" not in name]
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in learnt)
+    # the centres are where the network puts the people: sixteen images of noise, told apart from the first step
+    from_nothing = train_ddfv(replace(config, start=""), tmp_path / "fresh", progress=False)
+    losses = [read_log(folder / "log.jsonl")[0]["loss_id"] for folder in (run, from_nothing)]
+    assert losses[0] < losses[1]
+
+
+def test_a_start_of_another_architecture_is_refused(finished, tmp_path):
+    with pytest.raises(InputError, match="start must be a model of the same architecture"):
+        train_ddfv(replace(TINY, start=str(finished), normalize=False), tmp_path / "run", progress=False)
+
+
+def test_augmented_images_are_what_is_learnt(finished, tmp_path):
+    other = train_ddfv(replace(TINY, augment=1.0), tmp_path / "augmented", progress=False)
+    assert not equal(weights_of(other), weights_of(finished))
+
+
 def test_a_detached_decoder_does_not_move_the_trunk(tmp_path):
     common = replace(TINY, epochs=1, detach_decoder=True)
     light, heavy = (
