@@ -10,36 +10,52 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from facexai.views.curves import show_roc, show_scores, show_training
     from facexai.views.figures import show_channels, show_faces, show_pair, show_saliency
+    from facexai.views.gallery import GalleryExplorer
+    from facexai.views.judgements import show_hiding, show_standings
+    from facexai.views.leaderboard_tables import ranks_table, standings_table
     from facexai.views.renderer import use_book_renderer
     from facexai.views.report import strongest_channels, write_report
     from facexai.views.score_explorer import ScoreExplorer
     from facexai.views.threshold_explorer import ThresholdExplorer
+    from facexai.views.truth import show_truth
 
 _HOME = {
+    "GalleryExplorer": "gallery",
     "ScoreExplorer": "score_explorer",
     "ThresholdExplorer": "threshold_explorer",
+    "ranks_table": "leaderboard_tables",
     "show_channels": "figures",
     "show_faces": "figures",
+    "show_hiding": "judgements",
     "show_pair": "figures",
     "show_roc": "curves",
     "show_saliency": "figures",
     "show_scores": "curves",
+    "show_standings": "judgements",
     "show_training": "curves",
+    "show_truth": "truth",
+    "standings_table": "leaderboard_tables",
     "strongest_channels": "report",
     "use_book_renderer": "renderer",
     "write_report": "report",
 }
 
 __all__ = [
+    "GalleryExplorer",
     "ScoreExplorer",
     "ThresholdExplorer",
+    "ranks_table",
     "show_channels",
     "show_faces",
+    "show_hiding",
     "show_pair",
     "show_roc",
     "show_saliency",
     "show_scores",
+    "show_standings",
     "show_training",
+    "show_truth",
+    "standings_table",
     "strongest_channels",
     "use_book_renderer",
     "write_report",

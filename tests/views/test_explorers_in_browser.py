@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facexai.pairs import FacePair
-from facexai.views import ScoreExplorer, ThresholdExplorer
+from facexai.pairs import FacePair, Saliency
+from facexai.views import GalleryExplorer, ScoreExplorer, ThresholdExplorer
+from facexai.views.gallery import read_sheet, shown_sum
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(
@@ -104,3 +105,33 @@ def test_the_threshold_of_the_scores_can_be_dragged(browser, tmp_path: Path):
     value = float(element.get_attribute("data-t"))
     assert value == pytest.approx(span["low"] + 0.75 * (span["high"] - span["low"]), abs=3 * span["step"])
     assert float(element.get_attribute("data-far")) == explorer.at(value)["far"]
+
+
+def test_the_gallery_is_walked_with_the_keyboard(browser, tmp_path: Path, pair: FacePair, saliency: Saliency):
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    other = Saliency(saliency.signed.flip(0).abs(), 0.4321, "other()")
+    gallery = GalleryExplorer([pair, pair.swapped()], {"signed": [saliency] * 2, "magnitude": [other] * 2})
+    (element,) = open_page(browser, tmp_path / "page.html", gallery)
+    WebDriverWait(browser, 10).until(lambda _: element.get_attribute("data-sum"))
+
+    def expected(method: int, percent: float) -> float:
+        sheet = read_sheet(gallery.payload["pairs"][0]["sheet"])
+        return shown_sum(sheet[48 * (method + 1) : 48 * (method + 2)], percent)
+
+    def shown() -> tuple[str, float, float]:
+        method, percent, total = (element.get_attribute(f"data-{name}") for name in ("method", "t", "sum"))
+        return method, float(percent), float(total)
+
+    assert shown() == ("signed", 100, pytest.approx(expected(0, 100), abs=0.01))
+    tiles = element.find_elements("css selector", "input[type=radio]")
+    tiles[0].send_keys(Keys.ARROW_RIGHT)
+    assert shown() == ("magnitude", 100, pytest.approx(expected(1, 100), rel=1e-3))
+    assert "no sign" in element.text
+    slider = element.find_element("css selector", "input[type=range]")
+    slider.send_keys(Keys.ARROW_LEFT * 4)
+    assert shown() == ("magnitude", 80, pytest.approx(expected(1, 80), rel=1e-3))
+    for control in element.find_elements("css selector", "input, select"):
+        assert control.accessible_name.strip()
+    assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []

@@ -1,4 +1,5 @@
-// What the explorers share: decoding of numbers, building of elements, and a histogram that stands on its slider.
+// What the explorers share: decoding of numbers, building of elements, a histogram that stands on its slider, and
+// maps painted over faces.
 // This text is put in front of an explorer's own file; both together are one ES module without imports.
 
 /** Typed array from base64. */
@@ -129,6 +130,65 @@ function menu(label, choices, choose) {
   const select = element("select", {}, ...choices.map(([value, text]) => element("option", { value }, text)));
   select.addEventListener("change", () => choose(select.value));
   return element("label", { class: "fx-menu" }, element("span", {}, label), select);
+}
+
+/**
+ * Paint a map over its face: similarity in one tint, dissimilarity in the other; as `discriminative`, both in a third.
+ *
+ * face: {area, grey}; map: `area` numbers; limit: value of full colour; view: which part of the map to show.
+ */
+function paint(context, image, face, map, limit, data, view) {
+  const { power, opaque, similarity, dissimilarity, discriminative } = data.tints;
+  for (let p = 0; p < face.area; p++) {
+    const value = map[p];
+    const hue = view === "discriminative" ? discriminative : value > 0 ? similarity : dissimilarity;
+    const hidden = (view === "similarity" && value < 0) || (view === "dissimilarity" && value > 0) || view === "none";
+    const alpha = hidden ? 0 : Math.min(1, Math.abs(value) / limit) ** power;
+    const grey = face.grey[p];
+    for (let c = 0; c < 3; c++) {
+      const coloured = opaque * hue[c] + ((1 - opaque) * hue[c] * grey) / 255;
+      image.data[4 * p + c] = grey + alpha * (coloured - grey);
+    }
+    image.data[4 * p + 3] = 255;
+  }
+  context.putImageData(image, 0, 0);
+}
+
+/** One face with its name. */
+function screen(face, data) {
+  const canvas = element("canvas", { width: data.width, height: data.height, role: "img" });
+  canvas.setAttribute("aria-label", `${face.role} face with the map laid over it`);
+  const node = element("div", { class: "fx-face" }, canvas, element("span", {}, face.role));
+  const context = canvas.getContext("2d");
+  return { node, context, image: context.createImageData(data.width, data.height) };
+}
+
+function css([red, green, blue]) {
+  return `rgb(${red},${green},${blue})`;
+}
+
+/** The colours of the map from the strongest dissimilarity to the strongest similarity. */
+function colourScale({ tints }) {
+  const strip = element("canvas", { width: 201, height: 1, "aria-hidden": "true" });
+  const context = strip.getContext("2d");
+  const image = context.createImageData(201, 1);
+  const grey = new Uint8Array(201).fill(225);
+  const ramp = Float64Array.from({ length: 201 }, (_, k) => k / 100 - 1);
+  paint(context, image, { area: 201, grey }, ramp, 1, { tints }, "both");
+  const [least, most] = [element("span"), element("span")];
+  const node = element(
+    "div",
+    { class: "fx-scale" },
+    strip,
+    element("div", { class: "fx-ends" }, least, element("span", {}, "0"), most),
+  );
+  return {
+    node,
+    show(limit) {
+      least.textContent = `\u2212${limit.toPrecision(3)}  lowers the score`;
+      most.textContent = `raises the score  ${limit.toPrecision(3)}`;
+    },
+  };
 }
 
 /** The model of a page without a kernel: it keeps what it is given. */

@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+import torch
+
+from facexai.errors import InputError
+from facexai.pairs import FacePair, Saliency
+from facexai.results import load_results
+from facexai.results.__main__ import compact
+from facexai.views import ranks_table, show_hiding, show_standings, show_truth, standings_table
+from facexai.views.judgements import wilson
+from facexai.views.truth import RIM, outline
+
+
+def entry(mean, low=None, high=None, difference=None):
+    minus = None if difference is None else {"mean": difference, "ci95": [difference - 0.1, difference + 0.1]}
+    return {"mean": mean, "ci95": [low, high], "minus_ddfv": minus}
+
+
+def method(auc, baseline=False, error=None):
+    difference = None if auc is None else auc - 0.8
+    curve = {"fraction": [0, 0.5], "accuracy": [1.0, auc], "genuine": [1.0, auc], "impostor": [1.0, 1.0]}
+    scores = {"auc": entry(auc, auc and auc - 0.05, auc and auc + 0.05, difference), "error": entry(error)}
+    return {"auc": auc, "baseline": baseline, "seconds_per_pair": 0.5, "metrics": scores, "curve": curve}
+
+
+@pytest.fixture
+def report():
+    return {
+        "benchmark": "synthetic-lfw",
+        "judge": "hiding-game",
+        "model": "tutorial",
+        "rendered": True,
+        "pairs": 100,
+        "metrics": [
+            {"name": "auc", "better": "higher", "meaning": "right decisions"},
+            {"name": "error", "better": "lower", "meaning": "something bad"},
+        ],
+        "methods": {
+            "gradient": method(0.7, error=0.3),
+            "centre": method(0.9, baseline=True, error=0.1),
+            "ddfv": method(0.8, error=0.2),
+        },
+        "skipped": {"xcos": "no head"},
+    }
+
+
+def traces(figure):
+    return {(trace.name, trace.xaxis): trace for trace in figure.data}
+
+
+def test_standings_are_sorted_and_baselines_hollow(report):
+    figure = show_standings(report)
+    assert list(figure.layout.yaxis.categoryarray) == ["gradient", "ddfv", "centre"], "best on top"
+    baselines = traces(figure)["baselines", "x"]
+    assert baselines.marker.symbol == "circle-open" and list(baselines.y) == ["centre"]
+    assert list(baselines.error_x.array) == pytest.approx([0.05])
+    assert list(traces(figure)["methods", "x2"].x) == pytest.approx([-0.1])
+    assert list(traces(figure)["ddfv", "x2"].x) == [], "a method is not compared with itself"
+    assert "rendered faces" in figure.layout.meta["caption"]
+
+
+def test_standings_by_a_metric_where_low_is_good_without_intervals(report):
+    figure = show_standings(report, "error")
+    assert list(figure.layout.yaxis.categoryarray) == ["gradient", "ddfv", "centre"]
+    with pytest.raises(InputError, match="no metric 'mass'; choose from auc, error"):
+        show_standings(report, "mass")
+
+
+def test_a_method_without_a_value_is_left_out(report):
+    report["methods"]["broken"] = method(None)
+    assert "broken" not in show_standings(report).layout.yaxis.categoryarray
+    assert "broken" not in standings_table(report)
+
+
+def test_hiding_curves_always_show_the_baselines(report):
+    names = [trace.name for trace in show_hiding(report, ["gradient"]).data if trace.name]
+    assert names == ["gradient", "centre (baseline)"]
+    names = [trace.name for trace in show_hiding(report).data if trace.name]
+    assert names == ["ddfv", "gradient", "centre (baseline)"]
+    with pytest.raises(InputError, match="no 'lime'"):
+        show_hiding(report, ["lime"])
+    with pytest.raises(InputError, match="no curve 'probe'"):
+        show_hiding(report, kind="probe")
+
+
+def test_wilson_interval_of_known_shares():
+    low, high = wilson(np.array([0.0, 0.5, 1.0]), 100)
+    assert low == pytest.approx([0.0, 0.4038, 0.9630], abs=1e-4)
+    assert high == pytest.approx([0.0370, 0.5962, 1.0], abs=1e-4)
+
+
+def test_tables_hold_all_methods_differences_and_the_command(report):
+    table = standings_table(report)
+    rows = [line for line in table.splitlines() if line.startswith("| ")]
+    assert rows[0] == "| method | auc ↑ | minus ddfv | error ↓ | s a pair |"
+    assert rows[1].startswith("| *centre* (baseline) | 0.900 [0.850, 0.950] | +0.100 [+0.000, +0.200] | 0.100 | 0.5 |")
+    assert rows[2].split("|")[3].strip() == ""
+    assert "facexai hiding-game synthetic-lfw --model tutorial --limit 100" in table
+    assert "Left out: xcos (no head)" in table
+    assert len(standings_table(report, ["error"]).splitlines()[0].split("|")) == 6
+
+
+def test_ranks_of_several_judges(report):
+    other = {**report, "judge": "localize regions", "benchmark": "regions"}
+    other["metrics"] = report["metrics"][1:]
+    other["methods"] = {
+        name: {**line, "error": line["metrics"]["error"]["mean"]} for name, line in report["methods"].items()
+    }
+    lines = ranks_table([report, other]).splitlines()
+    assert lines[0] == "| method | mean rank | hiding-game synthetic-lfw | localize regions |"
+    assert lines[2] == "| *centre* (baseline) | 1.0 | 1 | 1 |"
+
+
+def test_the_outline_runs_round_the_truth_and_nowhere_else():
+    region = np.zeros((24, 24), dtype=bool)
+    region[8:16, 8:16] = True
+    image = np.full((48, 48, 3), 100, dtype=np.uint8)
+    changed = (outline(image, region) != 100).any(-1)
+    assert changed[16, 24] and changed[15, 24] and not changed[24, 24] and not changed[4, 4]
+    assert (outline(image, region)[14, 24] == RIM).all()
+    assert not (outline(image, np.zeros((24, 24), dtype=bool)) != 100).any()
+
+
+def test_truth_figure_has_one_picture_a_cell(pair: FacePair, saliency: Saliency):
+    truth = torch.zeros(48, 48, dtype=torch.bool)
+    truth[10:20, 10:20] = True
+    figure = show_truth([pair, pair], [truth, truth], {"a": [saliency] * 2, "b": [saliency] * 2})
+    assert len(figure.layout.images) == 2 * (2 + 2)
+    assert "true difference outlined" in figure.layout.meta["alt"]
+
+
+def test_shipped_results_say_what_they_are():
+    for report in load_results():
+        assert {"judge", "benchmark", "model", "pairs", "metrics", "methods", "rendered"} <= set(report)
+        assert any(line["baseline"] for line in report["methods"].values()), "baselines are always shown"
+    assert load_results("no such judge") == []
+
+
+def test_compact_reports_keep_all_but_digits(report):
+    import json
+
+    report["methods"]["ddfv"]["seconds_per_pair"] = 1 / 3
+    small = json.loads(compact(dict(report)))
+    assert small["methods"]["ddfv"].pop("seconds_per_pair") == 0.33333
+    report["methods"]["ddfv"].pop("seconds_per_pair")
+    assert small["methods"].keys() == report["methods"].keys() and small["skipped"] == report["skipped"]
