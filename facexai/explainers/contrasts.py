@@ -9,15 +9,19 @@ Backprop" (2018), section 3.3; there it is the negated score, here another face.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from facexai.errors import InputError
+from facexai.explainers.ddfv import DDFV
+from facexai.explainers.gallery import explain_gallery
 from facexai.explainers.interface import EXPLAINERS, Explainer, checked, evaluation, make_explainer
+from facexai.explainers.masking import MaskingExplainer, gallery_maps
 from facexai.explainers.reference_faces import reference_faces
+from facexai.explainers.scores import pair_embeddings
 from facexai.models import FaceRecognizer
 from facexai.pairs import FacePair, Saliency
 
@@ -56,17 +60,28 @@ class Contrast:
         return make_explainer(self.of, **self.options)
 
     def __call__(self, pair: FacePair, model: FaceRecognizer) -> Saliency:
-        """Both maps; each image keeps its place and changes its partner. Needs 2 R + 1 runs of the method."""
+        """Both maps; each image keeps its place and changes its partner."""
         references = self.references
         if references is None:
             references = reference_faces(self.people, self.seed, model.input_size)
-        references = references.to(pair.probe)
+        maps = []
+        for image, partner in (pair.images, pair.swapped().images):
+            partners = torch.cat([partner[None], references.to(partner)])
+            enrolled, *others = self.maps(image, partners, model)
+            maps.append(enrolled - torch.stack(others).mean(0))
+        probe, gallery = pair_embeddings(model, pair)
+        return Saliency(torch.stack(maps), float(probe @ gallery), repr(self))
+
+    def maps(self, image: Tensor, partners: Tensor, model: FaceRecognizer) -> Tensor:
+        """Maps of an image (3, H, W), one for each partner (N, 3, H, W); in one go where the method can. (N, H, W)."""
         explainer = self.explainer()
-        saliency = explainer(pair, model)
-        of_probe = [explainer(FacePair(pair.probe, other), model).signed[0] for other in references]
-        of_gallery = [explainer(FacePair(other, pair.gallery), model).signed[1] for other in references]
-        usual = torch.stack([torch.stack(of_probe).mean(0), torch.stack(of_gallery).mean(0)])
-        return replace(saliency, signed=saliency.signed - usual, method=repr(self))
+        if isinstance(explainer, DDFV) and explainer.weight != "product" and not explainer.tolerance:
+            return explain_gallery(image, partners, model, self.of, **self.options)[0]
+        if isinstance(explainer, MaskingExplainer):
+            with torch.no_grad():
+                embeddings = model.embed(partners.to(next(model.parameters(), partners)))
+            return gallery_maps(image, embeddings, model, self.of, **self.options)
+        return torch.stack([explainer(FacePair(image, partner), model).signed[0] for partner in partners])
 
 
 def contrast(

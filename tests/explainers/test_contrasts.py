@@ -35,6 +35,16 @@ def test_several_references_count_by_their_mean_and_each_image_keeps_its_place(m
     assert torch.allclose(signed[1], plain[1] - (gallery[0] + gallery[1]) / 2, atol=1e-8)
 
 
+@pytest.mark.parametrize(("method", "options"), [("ddfv", {}), ("rise", {"masks": 20, "minimum": 20})])
+def test_methods_that_know_galleries_give_the_same_as_pair_by_pair(model, method, options):
+    pair, other = smooth_pair(), smooth_images(1, seed=7)[0]
+    signed = contrast(pair, other, model, method, **options).signed
+    plain = explain(pair, model, method, **options).signed
+    for own, image in enumerate(pair.images):
+        against = explain(FacePair(image, other), model, method, **options).signed[0]
+        assert torch.allclose(signed[own], plain[own] - against, atol=1e-5 * float(plain.abs().max()))
+
+
 def test_the_partner_as_its_own_reference_leaves_nothing(model):
     pair = smooth_pair()
     assert float(contrast(pair, pair.gallery, model, "max-pool").signed[0].abs().max()) < 1e-9
