@@ -54,16 +54,17 @@ class XCosObjective(nn.Module):
     def forward(self, pairs: Tensor, identity: Tensor, epoch: float) -> dict[str, Tensor]:
         """Loss and its terms for pairs, one face above the other, (N, 3, 2 H, W), and their identities (N, 2)."""
         faces = torch.cat(pairs.chunk(2, dim=2))  # (2 N, 3, H, W)
-        with torch.no_grad():
-            features = self.model.features(faces)
-            probe, gallery = F.normalize(self.model.pool(features).float()).chunk(2)
         head = self.model.xcos
         assert head is not None
-        grids = head.grid(features)  # (2 N, c, h, w)
-        xcos = head(*grids.chunk(2))
+        with torch.no_grad():
+            features = self.model.features(faces)
         with torch.autocast(pairs.device.type, enabled=False):  # angles and squares want full precision
-            loss_cos = F.mse_loss(xcos.float(), (probe * gallery).sum(1))
-            loss_id = self.arcface(grids.float().flatten(1), identity.T.flatten())
+            features = features.float()  # (2 N, C, h, w)
+            with torch.no_grad():
+                probe, gallery = F.normalize(self.model.pool(features)).chunk(2)
+            grids = head.grid(features)  # (2 N, c, h, w)
+            loss_cos = F.mse_loss(head(*grids.chunk(2)), (probe * gallery).sum(1))
+            loss_id = self.arcface(grids.flatten(1), identity.T.flatten())
         return {
             "loss": loss_cos + self.identity_weight * loss_id,
             "loss_cos": loss_cos.detach(),
