@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
+from facexai.benchmarks import HidingGame, Method, VerificationSet
 from facexai.explainers.residuals import Algorithm, channel_residuals
 from facexai.models import FaceRecognizer, build
 
@@ -72,6 +74,41 @@ def bench_render() -> dict[str, Any]:
     from facexai.rendering import measure_throughput
 
     return measure_throughput()
+
+
+def bench_hiding_game(pairs: int = 64, threads: int = 2) -> dict[str, Any]:
+    """The hiding game on the network `tutorial` with random weights: how much of the time is the network's own?
+
+    Args:
+        pairs: of random images, judged by random maps.
+        threads: of torch, for the time of the measurement.
+
+    Returns:
+        Seconds a pair, images embedded a pair, and the share of the time inside the network's forward passes.
+    """
+    model = calibrated_recognizer("tutorial")
+    images = random_faces(2 * pairs, seed=3, size=model.input_size)
+    pixels = ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    number = np.arange(pairs)
+    game = HidingGame(VerificationSet("random", pixels, number, number + pairs, number % 2 == 0, number // 2 % 2))
+    maps = torch.randn(pairs, 2, *model.input_size, generator=torch.Generator().manual_seed(4))
+    chunks = list(game.chunks(model, progress=False))
+    method = Method(lambda pair, model: maps[0])  # never called
+    with torch_threads(threads):
+        game.measure(model, chunks[0], maps[chunks[0].number], method)  # warms up
+        with timed(model, "embed") as forward, timed(game, "measure") as whole:
+            for chunk in tqdm(chunks, desc="hiding game", disable=None):
+                game.measure(model, chunk, maps[chunk.number], method)
+    return {
+        "network": "tutorial, random weights",
+        "threads": threads,
+        "pairs": pairs,
+        "images_per_pair": 2 * (len(game.fractions) - 1),
+        "process_s_per_pair": whole["process"] / pairs,
+        "wall_s_per_pair": whole["wall"] / pairs,
+        "forward_share_process": forward["process"] / whole["process"],
+        "forward_share_wall": forward["wall"] / whole["wall"],
+    }
 
 
 def explanation_step(
@@ -147,6 +184,26 @@ def count_flops(step: Callable[[], Tensor]) -> int:
 def relative_difference(values: Tensor, reference: Tensor) -> float:
     """Largest distance, in units of the largest value of the reference."""
     return float((values - reference).abs().max() / reference.abs().max())
+
+
+@contextmanager
+def timed(owner: Any, name: str) -> Iterator[dict[str, float]]:
+    """Process and wall seconds spent in a method of this object while the block runs."""
+    function, seconds = getattr(owner, name), {"process": 0.0, "wall": 0.0}
+
+    def measured(*arguments: Any, **options: Any) -> Any:
+        cpu, wall = time.process_time(), time.perf_counter()
+        try:
+            return function(*arguments, **options)
+        finally:
+            seconds["process"] += time.process_time() - cpu
+            seconds["wall"] += time.perf_counter() - wall
+
+    vars(owner)[name] = measured  # past the class, which may be frozen
+    try:
+        yield seconds
+    finally:
+        del vars(owner)[name]
 
 
 @contextmanager

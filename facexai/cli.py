@@ -767,6 +767,16 @@ def bench_explain(json: Json = None) -> None:
         print_measures(result)
 
 
+@bench_app.command("hiding-game")
+def bench_hiding_game(json: Json = None) -> None:
+    """Share of the hiding game's time that the network takes."""
+    from facexai import bench
+
+    with reporting(json) as result:
+        result |= bench.bench_hiding_game()
+        print_measures(result)
+
+
 @bench_app.command("render")
 def bench_render(json: Json = None) -> None:
     """Rendered faces a second at 112 pixels."""

@@ -71,3 +71,26 @@ def test_the_three_forms_are_measured_and_agree(monkeypatch):
     assert result["literal_over_local_process"] > 1
     assert result["local_process_s_min"] == result["local_process_s"] == result["local_process_s_max"]
     assert all(isinstance(value, int | float | str) for value in result.values())
+
+
+def test_time_inside_a_method_is_counted_while_the_block_runs(clock):
+    class Slow:
+        def work(self, seconds):
+            clock[0] += seconds
+            return seconds
+
+    slow = Slow()
+    with bench.timed(slow, "work") as seconds:
+        assert slow.work(2.0) == 2.0
+        slow.work(1.0)
+        clock[0] += 10
+    slow.work(5.0)
+    assert seconds == {"process": 3.0, "wall": 6.0}
+
+
+def test_the_hiding_game_is_mostly_the_network(monkeypatch):
+    monkeypatch.setattr(bench, "calibrated_recognizer", lambda architecture: tiny_recognizer())
+    result = bench.bench_hiding_game(pairs=4, threads=1)
+    assert result["images_per_pair"] == 38
+    assert 0 < result["forward_share_process"] < 1
+    assert result["wall_s_per_pair"] > 0

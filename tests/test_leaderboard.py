@@ -164,3 +164,15 @@ def test_part_of_some_pairs_is_those_pairs_in_every_column(model):
     second = pairs.part(slice(1, 2))
     assert (len(second), second.names, second.number.tolist(), second.total) == (1, ("b",), [1], PAIRS)
     assert second.probe.shape == (1, 3, 112, 112)
+
+
+def test_the_bar_runs_over_the_seconds_that_the_first_pair_lets_expect(monkeypatch):
+    class Bar(SimpleNamespace):
+        format_interval = staticmethod(leaderboard.tqdm.format_interval)
+
+    monkeypatch.setattr(leaderboard, "tqdm", Bar)
+    contenders = {"a": leaderboard.Contender(Marked(), cost=2.0), "b": leaderboard.Contender(Marked(), cost=0.5)}
+    bar = leaderboard.time_bar(contenders, 60, "game", progress=True)
+    assert (bar.total, bar.desc, bar.disable) == (150.0, "game: 2 methods, 60 pairs, about 02:30", None)
+    unknown = leaderboard.time_bar(contenders, 0, "game", progress=False)
+    assert (unknown.total, unknown.disable) == (None, True)
