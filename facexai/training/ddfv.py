@@ -106,7 +106,7 @@ def train_ddfv(
     if fabric.is_global_zero:
         model.threshold = outcome.metrics.get("threshold", model.threshold)
         limits = "" if config.images else "It has seen rendered faces only and is no judge of photographs."
-        facts = {"limits": limits, **run_facts(config, images, outcome, fabric)}
+        facts = {"limits": limits, **run_facts(config, images, outcome, fabric), **_history(config)}
         save_model(model, out, {"name": out.name, **(card or {}), **facts}, half=config.half)
     fabric.barrier()
     return out
@@ -134,6 +134,14 @@ def _recognizer(config: DDFVConfig) -> FaceRecognizer:
             )
         model.load_state_dict(started.state_dict())
     return model
+
+
+def _history(config: DDFVConfig) -> dict[str, Any]:
+    """What the card of the model says that training started from."""
+    if not config.start:
+        return {}
+    before = load_model(config.start).card
+    return {"started_from": {key: before.get(key) for key in ("command", "steps", "images_seen", "training_seconds")}}
 
 
 @torch.no_grad()

@@ -136,6 +136,7 @@ def test_training_goes_on_from_a_saved_model(finished, tmp_path):
     before, after = load_model(finished).state_dict(), load_model(run).state_dict()
     learnt = [name for name in before if "running" not in name and "num_batches" not in name]
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in learnt)
+    assert load_model(run).card["started_from"]["steps"] == load_model(finished).card["steps"]
     # the centres are where the network puts the people: sixteen images of noise, told apart from the first step
     from_nothing = train_ddfv(replace(config, start=""), tmp_path / "fresh", progress=False)
     losses = [read_log(folder / "log.jsonl")[0]["loss_id"] for folder in (run, from_nothing)]
