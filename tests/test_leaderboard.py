@@ -104,7 +104,7 @@ def test_a_pair_is_explained_once_for_all_judges(model, registry):
             return {}
 
     one, other = judge_methods([Counting(), Counting()], model, {"ddfv": Marked()}, progress=False)
-    assert one.to_json() == other.to_json()
+    assert one.to_json()["methods"] == other.to_json()["methods"]
     assert one.pairs == PAIRS
     trials = 2  # of the first pair
     assert len(CALLS) == PAIRS + trials
