@@ -759,7 +759,7 @@ class Shipped:
 
 @bench_app.command("explain")
 def bench_explain(json: Json = None) -> None:
-    """Algorithm 1 on IResNet-50: literal, batched and local."""
+    """Methods side by side on IResNet-50, and Algorithm 1 in its three forms; a few minutes."""
     from facexai import bench
 
     with reporting(json) as result:

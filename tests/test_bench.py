@@ -1,13 +1,14 @@
 """Measurements compare what they say they compare."""
 
+import functools
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from facexai import bench
-from facexai.models import build
+from facexai.bench import bench_explain, bench_hiding_game, explain, hiding_game, networks, timing
+from facexai.models import ReconstructionDecoder, build
 
 sys.path.append(str(Path(__file__).parent / "explainers"))
 from explainer_toys import tiny_recognizer
@@ -17,12 +18,12 @@ from explainer_toys import tiny_recognizer
 def clock(monkeypatch) -> list[float]:
     """A clock that only moves when a step says so."""
     now = [0.0]
-    monkeypatch.setattr(bench.time, "process_time", lambda: now[0])
-    monkeypatch.setattr(bench.time, "perf_counter", lambda: 2 * now[0])
+    monkeypatch.setattr(timing.time, "process_time", lambda: now[0])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: 2 * now[0])
     return now
 
 
-def test_steps_take_turns_and_are_timed_once_each(clock, monkeypatch):
+def test_steps_take_turns_and_are_timed_once_each(clock):
     calls = []
 
     def step(name: str, seconds: float):
@@ -33,44 +34,71 @@ def test_steps_take_turns_and_are_timed_once_each(clock, monkeypatch):
 
         return run
 
-    monkeypatch.setattr(bench, "REPEATS", {"slow": 1, "fast": 2})
-    seconds = bench.interleaved({"slow": step("slow", 3.0), "fast": step("fast", 0.5)}, rounds=2)
+    seconds = timing.interleaved({"slow": step("slow", 3.0), "fast": step("fast", 0.5)}, 2, {"fast": 2})
     assert calls == ["slow", "fast", "fast"] * 2
     assert seconds == {"slow": [(3.0, 6.0)] * 2, "fast": [(0.5, 1.0)] * 2}
 
 
 def test_ratios_are_medians_over_the_rounds():
     seconds = {"slow": [(6.0, 10.0), (8.0, 10.0), (50.0, 10.0)], "fast": [(1.0, 5.0), (2.0, 5.0), (1.0, 2.0)]}
-    assert bench.ratios(seconds, "slow", "fast") == {"slow_over_fast_process": 6.0, "slow_over_fast_wall": 2.0}
-    assert bench.summary(seconds["slow"])["process_s"] == 8.0
-    assert bench.summary(seconds["slow"])["wall_s_max"] == 10.0
+    assert timing.ratios(seconds, "slow", "fast") == {"slow_over_fast_process": 6.0, "slow_over_fast_wall": 2.0}
+    assert timing.summary(seconds["slow"])["process_s"] == 8.0
+    assert timing.summary(seconds["slow"])["wall_s_max"] == 10.0
 
 
 def test_a_matrix_product_has_two_operations_for_each_multiplication():
-    assert bench.count_flops(lambda: torch.ones(3, 4) @ torch.ones(4, 5)) == 2 * 3 * 4 * 5
+    assert timing.count_flops(lambda: torch.ones(3, 4) @ torch.ones(4, 5)) == 2 * 3 * 4 * 5
 
 
 def test_random_networks_are_calibrated_and_leave_the_random_state_alone(monkeypatch):
-    monkeypatch.setattr(bench, "build", lambda name: build("ddfv-iresnet", blocks=(1, 1, 1, 1), widths=(8, 8, 8, 16)))
+    monkeypatch.setattr(
+        networks, "build", lambda name: build("ddfv-iresnet", blocks=(1, 1, 1, 1), widths=(8, 8, 8, 16))
+    )
     before = torch.get_rng_state()
-    model = bench.calibrated_recognizer("small")
+    model = networks.calibrated_recognizer("small")
     assert torch.equal(torch.get_rng_state(), before)
     assert not any(module.training for module in model.modules())
-    features = model.features(bench.random_faces(4, seed=5, size=(112, 112)))
+    features = model.features(networks.random_faces(4, seed=5, size=(112, 112)))
     assert 0.3 < float(features.detach().std()) < 3
 
 
-def test_the_three_forms_are_measured_and_agree(monkeypatch):
-    monkeypatch.setattr(bench, "calibrated_recognizer", lambda architecture: tiny_recognizer())
-    monkeypatch.setattr(bench, "REPEATS", dict.fromkeys(bench.REPEATS, 1))
+@pytest.fixture
+def tiny(monkeypatch) -> None:
+    """A network of seconds in place of one of minutes."""
+    for module in (explain, hiding_game):
+        monkeypatch.setattr(module, "calibrated_recognizer", lambda architecture: tiny_recognizer())
+    monkeypatch.setattr(explain, "REPEATS", {})
+
+
+def test_forms_and_methods_are_measured_and_agree(tiny):
     threads = torch.get_num_threads()
-    result = bench.bench_explain(rounds=1, threads=1)
+    result = bench_explain(rounds=1, threads=1)
     assert torch.get_num_threads() == threads
     assert result["largest_residual_difference"] < 1e-5
     assert result["largest_map_difference"] < 1e-4
+    assert 0 < result["bf16_map_difference"] < 1e-2
+    assert 0 < result["tolerance_map_difference"] <= result["tolerance_map_bound"]
     assert result["literal_over_local_process"] > 1
     assert result["local_process_s_min"] == result["local_process_s"] == result["local_process_s_max"]
+    assert result["rise_over_ddfv_process"] == result["rise_process_s"] / result["ddfv_process_s"]
+    assert "rise: 32 of 500 masks" in result["measured_in_part"]
+    assert all(f"{name}_wall_s" in result for name in (*explain.CONTENDERS, "further-partner", "further-threshold"))
     assert all(isinstance(value, int | float | str) for value in result.values())
+
+
+def test_only_what_grows_with_the_samples_is_multiplied():
+    short, long = explain.Contender("gradient"), explain.Contender("rise", {}, "masks", measured=10, count=50)
+    assert short.in_full([(3.0, 4.0)], [(1.0, 2.0)]) == [(3.0, 4.0)]
+    assert long.in_full([(3.0, 4.0)], [(1.0, 2.0)]) == [(11.0, 12.0)]
+
+
+def test_the_arithmetic_of_the_windows_is_that_of_their_transposed_convolutions():
+    decoder = ReconstructionDecoder(8)
+    executed = 0
+    for size, layer in zip((4, 10, 22), list(decoder.layers)[1:], strict=True):
+        window = torch.zeros(1, layer.in_channels, size, size)
+        executed += timing.count_flops(functools.partial(layer, window))
+    assert explain.window_flops(decoder) == executed
 
 
 def test_time_inside_a_method_is_counted_while_the_block_runs(clock):
@@ -80,7 +108,7 @@ def test_time_inside_a_method_is_counted_while_the_block_runs(clock):
             return seconds
 
     slow = Slow()
-    with bench.timed(slow, "work") as seconds:
+    with timing.timed(slow, "work") as seconds:
         assert slow.work(2.0) == 2.0
         slow.work(1.0)
         clock[0] += 10
@@ -88,9 +116,8 @@ def test_time_inside_a_method_is_counted_while_the_block_runs(clock):
     assert seconds == {"process": 3.0, "wall": 6.0}
 
 
-def test_the_hiding_game_is_mostly_the_network(monkeypatch):
-    monkeypatch.setattr(bench, "calibrated_recognizer", lambda architecture: tiny_recognizer())
-    result = bench.bench_hiding_game(pairs=4, threads=1)
+def test_the_hiding_game_is_mostly_the_network(tiny):
+    result = bench_hiding_game(pairs=4, threads=1)
     assert result["images_per_pair"] == 38
     assert 0 < result["forward_share_process"] < 1
     assert result["wall_s_per_pair"] > 0
