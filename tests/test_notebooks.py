@@ -21,6 +21,14 @@ FAST: dict[str, dict[str, Any]] = {
     "02_faces_and_scores": {"people": 4, "folds": 2, "pairs": 20},
     "03_training": {"identities": 8, "images_per_identity": 8, "epochs": 2},
     "04_algorithm_1": {"partners": 3, "channels": 4},
+    "05_explainers": {"masks": 12, "samples": 2, "stride": 28, "left_out": "fggb,contrast"},
+    "06_is_the_map_right": {
+        "methods": "max-pool,gradient",
+        "people": 2,
+        "pairs": 4,
+        "true_pairs": 2,
+        "sanity_pairs": 4,
+    },
 }
 LARGEST = 100_000  # bytes; a notebook with its figures has megabytes
 

@@ -29,14 +29,15 @@ class GalleryExplorer(Explorer):
         pairs: the pairs, with names for the menu.
         maps: for each method, in the order of the wall, the saliency of every pair.
         notes: a sentence about a method, shown beside its map.
-        groups: heading -> methods, for the wall; one group without a heading where None.
+        groups: heading -> methods, for the wall; methods that are not there are passed over, those in no group come
+            last. One group without a heading where None.
         caption: shown below.
         alt: the explorer for readers who do not see it.
 
     A method none of whose maps is negative anywhere is shown as one without a sign.
 
     Raises:
-        InputError: maps that do not fit the pairs, groups that miss a method, or so much that the page would be heavy.
+        InputError: maps that do not fit the pairs, or so much that the page would be heavy.
     """
 
     def __init__(
@@ -114,11 +115,12 @@ def sign(maps: Sequence[Saliency]) -> dict[str, bool]:
 
 
 def numbered(groups: Mapping[str, Sequence[str]], names: Sequence[str]) -> list[tuple[str, list[int]]]:
-    """Groups by the numbers of their methods; methods that are not there are passed over."""
-    missing = sorted(set(names) - {name for members in groups.values() for name in members})
-    if missing:
-        raise InputError(f"groups must hold every method; {', '.join(missing)} are in none")
-    rows = [(title, [names.index(name) for name in members if name in names]) for title, members in groups.items()]
+    """Groups by the numbers of their methods, each in its first group; those of none come last, as `others`."""
+    rows, left = [], list(names)
+    for title, members in {**groups, "others": list(names)}.items():
+        found = [name for name in members if name in left]
+        left = [name for name in left if name not in found]
+        rows.append((title, [names.index(name) for name in found]))
     return [(title, members) for title, members in rows if members]
 
 

@@ -149,6 +149,7 @@ def add_band(figure: go.Figure, x: Sequence[float], shares: Sequence[float], pai
     figure.add_scatter(
         x=[*x, *reversed(x)],
         y=[*high, *low[::-1]],
+        mode="lines",
         fill="toself",
         fillcolor=f"rgba({red},{green},{blue},0.13)",
         line={"width": 0},

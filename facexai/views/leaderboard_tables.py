@@ -33,7 +33,8 @@ def standings_table(report: Report, metrics: Sequence[str] | None = None) -> str
         lines.append(f"| {' | '.join(row)} |")
     skipped = "".join(f"\n\nLeft out: {name} ({reason})." for name, reason in report.get("skipped", {}).items())
     words = f"{report['judge']}, {report['pairs']} pairs ({faces_of(report)}), network `{report['model']}`."
-    return "\n".join(lines) + f"\n\n{words} Made by `{run_of(report)}`.{skipped}"
+    made = f" Made by `{run_of(report)}`." if run_of(report) else ""
+    return "\n".join(lines) + f"\n\n{words}{made}{skipped}"
 
 
 def ranks_table(reports: Sequence[Report]) -> str:
@@ -93,7 +94,7 @@ def spread_text(values: tuple[float, float, float] | None, sign: str = "") -> st
         return ""
     # Adding 0.0 takes the sign off a zero.
     mean, low, high = (f"{round(value, 3) + 0.0:{sign}.3f}".replace("-", "\N{MINUS SIGN}") for value in values)
-    return mean if values[1] == values[2] else f"{mean} [{low}, {high}]"
+    return mean if low == high else f"{mean} [{low}, {high}]"
 
 
 def faces_of(report: Report) -> str:
@@ -102,8 +103,8 @@ def faces_of(report: Report) -> str:
 
 
 def run_of(report: Report) -> str:
-    """The command that makes a report again."""
-    if "command" in report:
-        return report["command"]
+    """The command that makes a report again; empty for one that no command wrote."""
+    if "benchmark" not in report:
+        return ""
     command = report["judge"].partition(" ")[0]
-    return f"facexai {command} {report.get('benchmark', '')} --model {report['model']} --limit {report['pairs']}"
+    return f"facexai {command} {report['benchmark']} --model {report['model']} --limit {report['pairs']}"

@@ -30,9 +30,10 @@ def show_truth(
 
     Args:
         pairs: with names.
-        truths: of each pair, where the image `side` differs. Shape (H, W), bool.
+        truths: of each pair, where the image `side` differs. Shape (H, W), bool. Specks are not outlined.
         maps: for each method the saliency of every pair.
         which: `"similarity"`, `"dissimilarity"` or `"discriminative"`; each map has a scale of its own.
+            A map without a sign is shown as it is, in violet.
         side: 0: maps of the probe, 1: of the gallery image.
         numbers: for each method a short text under the map of every pair.
         caption: what the figure shows.
@@ -47,15 +48,15 @@ def show_truth(
         colour = INK if column > 1 else QUIET
         canvas.words(title, column * (width + _GAP) + width / 2, 11, size=12, align="center", colour=colour)
     for row, (pair, truth) in enumerate(zip(pairs, truths, strict=True)):
-        y, outlined = head + row * step, np.asarray(truth)
+        y, outlined = head + row * step, without_specks(np.asarray(truth))
         images = [pixels(pair.probe), pixels(pair.gallery)]
         for column, image in enumerate(images):
             shown = outline(resize(image, 2), outlined) if column == side else image
             canvas.picture(shown, column * (width + _GAP), y, width)
         for column, (name, saliencies) in enumerate(maps.items(), start=2):
-            values = np.asarray(getattr(saliencies[row], which)[side])
-            limit = float(np.quantile(values, 0.995)) or float(values.max()) or 1.0
             tint = "discriminative" if float(saliencies[row].signed.min()) >= 0 else which
+            values = np.asarray(getattr(saliencies[row], tint)[side])
+            limit = float(np.quantile(values, 0.995)) or float(values.max()) or 1.0
             painted = overlay(images[side], values, tint, limit=limit, enlarge=2)
             canvas.picture(outline(painted, outlined), column * (width + _GAP), y, width)
             if numbers:
@@ -63,6 +64,13 @@ def show_truth(
                 canvas.note(numbers[name][row], x, y + width + 10, align="center")
     words = f"{which.capitalize()} maps ({TINTS[which].meaning}) of {', '.join(maps)}, the true difference outlined."
     return canvas.figure(caption or words, alt or words)
+
+
+def without_specks(region: np.ndarray, sigma: float = 1.5) -> np.ndarray:
+    """The region with a smooth border: where most of the pixels about belong to it. Shape (H, W), bool."""
+    from scipy.ndimage import gaussian_filter
+
+    return gaussian_filter(region.astype(float), sigma) > 0.5
 
 
 def outline(image: np.ndarray, region: np.ndarray) -> np.ndarray:

@@ -60,12 +60,17 @@ def test_expected_sums_differ_as_pixels_are_taken_away(pair: FacePair, saliency:
     assert shares == (100, 60, 25, 5) and len(set(sums)) == 4
 
 
-def test_groups_order_the_wall_and_must_hold_every_method(pair: FacePair, smooth: Saliency, magnitude: Saliency):
+def test_groups_order_the_wall_and_hold_every_method_once(pair: FacePair, smooth: Saliency, magnitude: Saliency):
     maps = {"ramp": [smooth], "spot": [magnitude]}
-    groups = {"signed": ["ramp"], "magnitudes": ["spot", "absent"], "nothing": ["absent"]}
-    assert GalleryExplorer([pair], maps, groups=groups).payload["groups"] == [("signed", [0]), ("magnitudes", [1])]
-    with pytest.raises(InputError, match="spot are in none"):
-        GalleryExplorer([pair], maps, groups={"signed": ["ramp"]})
+
+    def wall(**groups):
+        return GalleryExplorer([pair], maps, groups=groups).payload["groups"]
+
+    assert wall(magnitudes=["spot", "absent"], signed=["ramp"], nothing=["absent"]) == [
+        ("magnitudes", [1]),
+        ("signed", [0]),
+    ]
+    assert wall(magnitudes=["spot"], again=["spot"]) == [("magnitudes", [1]), ("others", [0])]
 
 
 def test_maps_must_fit_the_pairs(pair: FacePair, smooth: Saliency):

@@ -8,7 +8,7 @@ from facexai.results import load_results
 from facexai.results.__main__ import compact
 from facexai.views import ranks_table, show_hiding, show_standings, show_truth, standings_table
 from facexai.views.judgements import wilson
-from facexai.views.truth import RIM, outline
+from facexai.views.truth import RIM, outline, without_specks
 
 
 def entry(mean, low=None, high=None, difference=None):
@@ -121,6 +121,15 @@ def test_the_outline_runs_round_the_truth_and_nowhere_else():
     assert not (outline(image, np.zeros((24, 24), dtype=bool)) != 100).any()
 
 
+def test_specks_are_not_outlined():
+    region = np.zeros((40, 40), dtype=bool)
+    region[10:30, 10:30] = True
+    smooth = without_specks(region)
+    region[2, 35] = True
+    region[20, 20] = False
+    assert (without_specks(region) == smooth).all() and abs(int(smooth.sum()) - 400) < 30
+
+
 def test_truth_figure_has_one_picture_a_cell(pair: FacePair, saliency: Saliency):
     truth = torch.zeros(48, 48, dtype=torch.bool)
     truth[10:20, 10:20] = True
@@ -144,3 +153,11 @@ def test_compact_reports_keep_all_but_digits(report):
     assert small["methods"]["ddfv"].pop("seconds_per_pair") == 0.33333
     report["methods"]["ddfv"].pop("seconds_per_pair")
     assert small["methods"].keys() == report["methods"].keys() and small["skipped"] == report["skipped"]
+
+
+def test_a_map_without_a_sign_is_shown_beside_signed_ones(pair: FacePair, saliency: Saliency):
+    truth = torch.zeros(48, 48, dtype=torch.bool)
+    magnitude = Saliency(saliency.signed.abs(), 0.4, "magnitude()")
+    empty = Saliency(torch.zeros(2, 48, 48), 0.4, "empty()")
+    figure = show_truth([pair], [truth], {"magnitude": [magnitude], "empty": [empty]})
+    assert figure.layout.images[2].source != figure.layout.images[3].source
