@@ -141,7 +141,8 @@ def _history(config: DDFVConfig) -> dict[str, Any]:
     if not config.start:
         return {}
     before = load_model(config.start).card
-    return {"started_from": {key: before.get(key) for key in ("command", "steps", "images_seen", "training_seconds")}}
+    known = "command", "data", "steps", "images_seen", "training_seconds", "started_from"
+    return {"started_from": {key: before[key] for key in known if key in before}}
 
 
 @torch.no_grad()

@@ -49,10 +49,11 @@ def show_standings(report: Report, metric: str | None = None, *, caption: str = 
         categoryorder="array", categoryarray=[line["method"] for line in lines][::-1], showgrid=True, ticklen=0
     )
     figure.update_annotations(font={"size": 13, "color": INK})
+    rows = 8 + 21 * len(lines)  # pixels
     figure.update_layout(
-        height=90 + 21 * len(lines),
-        margin={"t": 30, "b": 52},
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": -0.06, "yanchor": "top"},
+        height=rows + 92,
+        margin={"t": 30, "b": 62},
+        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": -28 / rows, "yanchor": "top"},
         showlegend=True,
     )
     words = f"{report['judge']}, {report['pairs']} pairs ({faces_of(report)}), network {report['model']}."

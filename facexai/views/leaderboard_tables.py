@@ -5,47 +5,106 @@ methods and metrics are in it.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from facexai.benchmarks.standings import REFERENCE, combined_rank
 from facexai.errors import InputError
+from facexai.views.renderer import CAPTION_STYLE
 
 Report = Mapping[str, Any]
 
 
-def standings_table(report: Report, metrics: Sequence[str] | None = None) -> str:
-    """A report as a Markdown table: means with 95 % intervals, the difference to `ddfv`, seconds a pair.
+@dataclass(frozen=True)
+class Table:
+    """A table that notebooks and pages show as such, and `print` as Markdown.
+
+    Args:
+        heads: of the columns.
+        rows: as many cells each; an interval in brackets stands below its mean.
+        baselines: numbers of the rows in italics.
+        note: below the table.
+    """
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    baselines: frozenset[int]
+    note: str = ""
+
+    def __str__(self) -> str:
+        ruler = "|---" + "|---:" * (len(self.heads) - 1) + "|"
+        lines = [f"| {' | '.join(cells)} |" for cells in (self.heads, *self.rows)]
+        return "\n".join([lines[0], ruler, *lines[1:], *(["", self.note] if self.note else [])])
+
+    def _repr_html_(self) -> str:
+        head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in self.heads)
+        body = "".join(self._row(number, cells) for number, cells in enumerate(self.rows))
+        note = f'<p style="{CAPTION_STYLE}">{escape(self.note)}</p>' if self.note else ""
+        return (
+            '<div style="overflow-x:auto;margin:1rem 0"><table class="table" style="font-size:0.85em;'
+            f'font-variant-numeric:tabular-nums"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}'
+        )
+
+    def _row(self, number: int, cells: Sequence[str]) -> str:
+        style = ";font-style:italic" if number in self.baselines else ""
+        name = f'<th scope="row" style="text-align:left;font-weight:400{style}">{escape(cells[0])}</th>'
+        values = "".join(f'<td style="text-align:right">{in_two_lines(cell)}</td>' for cell in cells[1:])
+        return f"<tr>{name}{values}</tr>"
+
+
+def in_two_lines(cell: str) -> str:
+    """`mean [low, high]` with the interval in small print below the mean."""
+    mean, bracket, rest = escape(cell).partition(" [")
+    return f'{mean}<br><small style="white-space:nowrap">[{rest}</small>' if bracket else mean
+
+
+def standings_table(report: Report, metrics: Sequence[str] | None = None) -> Table:
+    """A report as a table: means with 95 % intervals, the difference to `ddfv`, seconds a pair.
 
     Args:
         report: of one judge.
         metrics: the columns; the first one ranks and has the difference. All of the report where None.
     """
     columns = [find_metric(report, name) for name in metrics] if metrics else list(report["metrics"])
-    heads = [f"{column['name']} {'↑' if column['better'] == 'higher' else '↓'}" for column in columns]
-    lines = [f"| method | {heads[0]} | minus {REFERENCE} | {' | '.join([*heads[1:], 's a pair'])} |"]
-    lines.append("|---" + "|---:" * (len(columns) + 2) + "|")
-    for line in sorted_methods(report, columns[0]):
-        method = report["methods"][line["method"]]
-        cells = [spread_text(values_of(method, column["name"])) for column in columns]
-        name = f"*{line['method']}* (baseline)" if line["baseline"] else line["method"]
-        difference = "" if line["method"] == REFERENCE else spread_text(line["difference"], sign="+")
-        row = [name, cells[0], difference, *cells[1:], f"{method['seconds_per_pair']:.2g}"]
-        lines.append(f"| {' | '.join(row)} |")
-    skipped = "".join(f"\n\nLeft out: {name} ({reason})." for name, reason in report.get("skipped", {}).items())
-    words = f"{report['judge']}, {report['pairs']} pairs ({faces_of(report)}), network `{report['model']}`."
-    made = f" Made by `{run_of(report)}`." if run_of(report) else ""
-    return "\n".join(lines) + f"\n\n{words}{made}{skipped}"
+    first, *others = [f"{column['name']} {'↑' if column['better'] == 'higher' else '↓'}" for column in columns]
+    lines = sorted_methods(report, columns[0])
+    return Table(
+        heads=["method", first, f"minus {REFERENCE}", *others, "s a pair"],
+        rows=[standing_cells(report["methods"][line["method"]], line, columns) for line in lines],
+        baselines=frozenset(number for number, line in enumerate(lines) if line["baseline"]),
+        note=" ".join(notes_of(report)),
+    )
 
 
-def ranks_table(reports: Sequence[Report]) -> str:
-    """Mean rank over several reports as a Markdown table, best first; 1 is the best rank."""
-    heads = [title_of(report) for report in reports]
-    lines = [f"| method | mean rank | {' | '.join(heads)} |", "|---" + "|---:" * (1 + len(reports)) + "|"]
-    for line in combined_rank(reports):
-        name = f"*{line['method']}* (baseline)" if line["baseline"] else line["method"]
-        cells = [f"{rank:g}" for rank in line["ranks"]]
-        lines.append(f"| {name} | {line['rank']:.1f} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def standing_cells(method: Mapping[str, Any], line: Mapping[str, Any], columns: Sequence[Mapping]) -> list[str]:
+    """The cells of one method."""
+    first, *others = [spread_text(values_of(method, column["name"])) for column in columns]
+    difference = spread_text(line["difference"], sign="+")
+    return [label_of(line), first, difference, *others, f"{method['seconds_per_pair']:.2g}"]
+
+
+def notes_of(report: Report) -> list[str]:
+    """What was judged on which faces, the command, and what is missing."""
+    notes = [f"{report['judge']}, {report['pairs']} pairs ({faces_of(report)}), network {report['model']}."]
+    notes += [f"Made by {run_of(report)}."] if run_of(report) else []
+    return notes + [f"Left out: {name} ({reason})." for name, reason in report.get("skipped", {}).items()]
+
+
+def ranks_table(reports: Sequence[Report]) -> Table:
+    """Mean rank over several reports, best first; 1 is the best rank."""
+    lines = combined_rank(reports)
+    return Table(
+        heads=["method", "mean rank", *(title_of(report) for report in reports)],
+        rows=[[label_of(line), f"{line['rank']:.1f}", *(f"{rank:g}" for rank in line["ranks"])] for line in lines],
+        baselines=frozenset(number for number, line in enumerate(lines) if line["baseline"]),
+        note="Ranks by the first metric of each judge; methods that share a mean share the rank.",
+    )
+
+
+def label_of(line: Mapping[str, Any]) -> str:
+    """The method's name; baselines say that they are."""
+    return f"{line['method']} (baseline)" if line["baseline"] else line["method"]
 
 
 def title_of(report: Report) -> str:

@@ -69,7 +69,7 @@ def test_standings_by_a_metric_where_low_is_good_without_intervals(report):
 def test_a_method_without_a_value_is_left_out(report):
     report["methods"]["broken"] = method(None)
     assert "broken" not in show_standings(report).layout.yaxis.categoryarray
-    assert "broken" not in standings_table(report)
+    assert "broken" not in str(standings_table(report))
 
 
 def test_hiding_curves_always_show_the_baselines(report):
@@ -90,14 +90,22 @@ def test_wilson_interval_of_known_shares():
 
 
 def test_tables_hold_all_methods_differences_and_the_command(report):
-    table = standings_table(report)
+    table = str(standings_table(report))
     rows = [line for line in table.splitlines() if line.startswith("| ")]
     assert rows[0] == "| method | auc ↑ | minus ddfv | error ↓ | s a pair |"
-    assert rows[1].startswith("| *centre* (baseline) | 0.900 [0.850, 0.950] | +0.100 [+0.000, +0.200] | 0.100 | 0.5 |")
+    assert rows[1].startswith("| centre (baseline) | 0.900 [0.850, 0.950] | +0.100 [+0.000, +0.200] | 0.100 | 0.5 |")
     assert rows[2].split("|")[3].strip() == ""
     assert "facexai hiding-game synthetic-lfw --model tutorial --limit 100" in table
     assert "Left out: xcos (no head)" in table
-    assert len(standings_table(report, ["error"]).splitlines()[0].split("|")) == 6
+    assert standings_table(report, ["error"]).heads == ["method", "error ↓", "minus ddfv", "s a pair"]
+
+
+def test_tables_in_pages_set_baselines_in_italics_and_escape_names(report):
+    report["methods"]["<i>"] = method(0.5)
+    page = standings_table(report)._repr_html_()
+    assert "&lt;i&gt;" in page and "<i>" not in page
+    assert [row for row in page.split("<tr>") if "italic" in row][0].startswith('<th scope="row"')
+    assert page.count("italic") == 1 and "0.900<br><small" in page
 
 
 def test_ranks_of_several_judges(report):
@@ -106,9 +114,9 @@ def test_ranks_of_several_judges(report):
     other["methods"] = {
         name: {**line, "error": line["metrics"]["error"]["mean"]} for name, line in report["methods"].items()
     }
-    lines = ranks_table([report, other]).splitlines()
+    lines = str(ranks_table([report, other])).splitlines()
     assert lines[0] == "| method | mean rank | hiding-game synthetic-lfw | localize regions |"
-    assert lines[2] == "| *centre* (baseline) | 1.0 | 1 | 1 |"
+    assert lines[2] == "| centre (baseline) | 1.0 | 1 | 1 |"
 
 
 def test_the_outline_runs_round_the_truth_and_nowhere_else():
