@@ -26,7 +26,6 @@ from facexai.errors import InputError
 if TYPE_CHECKING:
     from facexai.benchmarks import Benchmark, Judge
     from facexai.datasets import RenderedFaces
-    from facexai.explainers import Explainer
     from facexai.models import FaceRecognizer
     from facexai.pairs import FacePair, Saliency
     from facexai.training import DDFVConfig, DecoderConfig, XCosConfig
@@ -371,7 +370,9 @@ Methods = Annotated[
     str | None,
     typer.Option(
         metavar="A,B,...",
-        help="Methods, with options if any: ddfv,ddfv:residual=l1,rise. All that fit the model where not given.",
+        help="Methods, with options if any: ddfv,ddfv:residual=l1,rise. @N judges one on N of the pairs: "
+        "rise:masks=100@60. `all` are all that fit the model, and what comes later overrides: all,rise@60. "
+        "All where not given.",
     ),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="About so many pairs.")]
@@ -486,23 +487,43 @@ def judge_maps(
     from facexai.benchmarks import table
     from facexai.leaderboard import judge_methods
 
-    network, explainers = load_network(model), read_methods(methods)
-    (results,) = judge_methods([make_judge()], network, explainers, limit=limit)
+    network, entrants = load_network(model), read_methods(methods)
+    (results,) = judge_methods([make_judge()], network, limit=limit, **entrants)
     print(table(results, width=shutil.get_terminal_size((120, 24)).columns))
     return {"benchmark": name} | results.to_json()
 
 
-def read_methods(text: str | None) -> "dict[str, Explainer] | None":
-    """`"ddfv,rise:masks=100"` -> explainers by these labels."""
-    from facexai.explainers import make_explainer
+def read_methods(text: str | None) -> dict[str, Any]:
+    """`"ddfv,rise:masks=100@60"` -> `methods`, `limits` and `every` of `judge_methods`."""
+    from facexai.explainers import EXPLAINERS, make_explainer
 
     if text is None:
-        return None
-    labels = [label.strip() for label in text.split(",") if label.strip()]
-    if not labels:
+        return {}
+    mentions = [mention.strip() for mention in text.split(",") if mention.strip()]
+    if not mentions:
         raise InputError("--methods takes names with commas between them; `facexai list methods` shows them")
-    parts = {label: label.split(":") for label in labels}
-    return {label: make_explainer(name, **read_settings(settings)) for label, (name, *settings) in parts.items()}
+    limits: dict[str, int | None] = {}
+    for label, limit in map(read_limit, mentions):
+        limits |= dict.fromkeys(EXPLAINERS if label == "all" else [label], limit)
+    every = any(read_limit(mention)[0] == "all" for mention in mentions)
+    parts = {label: label.split(":") for label in limits}
+    explainers = {label: make_explainer(name, **read_settings(settings)) for label, (name, *settings) in parts.items()}
+    return {
+        # Under `all` a registered name is not asked for: it is left out where it does not fit.
+        "methods": {label: explainer for label, explainer in explainers.items() if not (every and label in EXPLAINERS)},
+        "limits": {label: limit for label, limit in limits.items() if limit is not None},
+        "every": every,
+    }
+
+
+def read_limit(mention: str) -> tuple[str, int | None]:
+    """`"rise:masks=100@60"` -> `("rise:masks=100", 60)`; None without a limit."""
+    label, at, number = mention.rpartition("@")
+    if not at:
+        return mention, None
+    if not label.strip() or not number.strip().isdecimal() or int(number) < 1:
+        raise InputError(f"--methods takes NAME@PAIRS, with at least 1 pair, as in rise@60; got '{mention}'")
+    return label.strip(), int(number)
 
 
 # Training

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from facexai import cli
+from facexai.explainers import EXPLAINERS, make_explainer
 from facexai.models import build
 from facexai.weights import save_model
 
@@ -64,6 +65,37 @@ def test_json_has_every_method_with_its_interval_and_its_difference_to_ddfv(name
     assert sum("*" in line for line in out[1:4]) == 2
 
 
+def test_a_method_may_be_judged_on_fewer_pairs(files, tmp_path, capsys):
+    assert command("hiding-game", files, "--methods", "centre,random:seed=7@6", "--json", str(tmp_path / "r.json")) == 0
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert {name: line["pairs"] for name, line in report["methods"].items()} == {
+        "ddfv": PAIRS,
+        "centre": PAIRS,
+        "random:seed=7": 6,
+    }
+    out = capsys.readouterr().out
+    assert "pairs" in out.splitlines()[0].split()
+    assert "ranks follow the paired difference to ddfv" in out
+
+
+def test_all_are_the_registered_methods_and_later_mentions_override():
+    every = dict.fromkeys(EXPLAINERS)
+    for text, limits, asked in (
+        ("all", {}, []),
+        ("all,rise@60, lime @5", {"rise": 60, "lime": 5}, []),
+        ("all,rise@60,rise", {}, []),
+        ("rise@60,all", {}, []),
+        ("all@9,ddfv", {name: 9 for name in every if name != "ddfv"}, []),
+        ("all,rise:masks=3@60", {"rise:masks=3": 60}, ["rise:masks=3"]),
+    ):
+        entrants = cli.read_methods(text)
+        assert (entrants["limits"], list(entrants["methods"]), entrants["every"]) == (limits, asked, True)
+    entrants = cli.read_methods("ddfv,rise:masks=3@60")
+    assert (entrants["limits"], entrants["every"]) == ({"rise:masks=3": 60}, False)
+    assert entrants["methods"] == {"ddfv": make_explainer("ddfv"), "rise:masks=3": make_explainer("rise", masks=3)}
+    assert cli.read_methods(None) == {}
+
+
 def test_sanity_makes_more_maps_of_the_same_pairs(files, capsys):
     assert command("sanity", files, "--methods", "centre", "--set", "steps=1", "--json", "-") == 0
     report = json.loads(capsys.readouterr().out)
@@ -89,6 +121,12 @@ def test_json_on_stdout_stands_alone_and_settings_reach_the_judge(files, capsys)
         (["--methods", "centre,gradcam"], "unknown explainer 'gradcam'"),
         (["--methods", "centre:width=2"], "unknown option 'width' of explainer 'centre'"),
         (["--methods", ","], "--methods takes names"),
+        (["--methods", "rise@x"], "--methods takes NAME@PAIRS, with at least 1 pair, as in rise@60; got 'rise@x'"),
+        (["--methods", "centre,rise@0"], "got 'rise@0'"),
+        (["--methods", "@5"], "got '@5'"),
+        (["--methods", "rise@"], "got 'rise@'"),
+        (["--methods", "rise@5@5"], "unknown explainer 'rise@5'"),
+        (["--methods", "all,nonsense@5"], "unknown explainer 'nonsense'"),
         (["--set", "blur=8"], "unknown option 'blur'; choose one of which, fill"),
         (["--set", "sigma=wide"], "sigma must be a number of pixels above 0"),
         (["--set", "fill=white"], "unknown fill 'white'"),

@@ -116,6 +116,7 @@ class InsertionDeletion(Judge):
         curves = {
             f"{kind}_{name}": right[name][rows].mean(0).tolist()
             for kind, rows in kinds.items()
+            if rows.any()
             for name in ("inserted", "deleted")
         }
         return {"curve": {"fraction": list(self.fractions), **curves}}

@@ -89,11 +89,12 @@ class JudgedPairs:
         """Both images of every pair, probe first. Shape (P, 2, 3, H, W)."""
         return torch.stack([self.probe, self.gallery], dim=1)
 
-    def part(self, rows: slice) -> Self:
-        """Some of these pairs."""
+    def part(self, rows: slice | np.ndarray) -> Self:
+        """Some of these pairs: a slice of them, or those at these indices or places. Shape (Q,) int or (P,) bool."""
+        indices = np.arange(len(self))[rows]
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        chosen = {name: of[rows] for name, of in columns.items() if isinstance(of, Tensor | np.ndarray | tuple)}
-        return replace(self, **chosen)
+        chosen = {name: of[indices] for name, of in columns.items() if isinstance(of, Tensor | np.ndarray) and len(of)}
+        return replace(self, **chosen, names=tuple(self.names[row] for row in indices) if self.names else ())
 
     def face_pairs(self) -> Iterator[FacePair]:
         """The pairs, one by one, as explainers take them."""
@@ -141,7 +142,7 @@ class Judge(Protocol):
         ...
 
     def finish(self, records: Mapping[str, np.ndarray], pairs: "PairFacts") -> dict[str, np.ndarray]:
-        """Values of every metric, given what was recorded of all pairs. Each of shape (P,), nan where none."""
+        """Values of every metric, given all that was recorded of a method. Each of shape (P,), nan where none."""
         return {metric.name: records[metric.name] for metric in self.metrics}
 
     def details(self, records: Mapping[str, np.ndarray], pairs: "PairFacts") -> dict[str, Any]:
@@ -157,6 +158,10 @@ class PairFacts:
     fold: np.ndarray
     score: np.ndarray
     threshold: np.ndarray
+
+    def part(self, rows: np.ndarray) -> Self:
+        """Some of these pairs. Shape (P,), bool."""
+        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     @classmethod
     def of(cls, pairs: JudgedPairs) -> Self:

@@ -1,6 +1,6 @@
 """What a judge says of several methods: means, intervals, differences to the reference, ranks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from facexai.benchmarks.judges import Metric
 from facexai.benchmarks.statistics import Interval, bootstrap_interval, paired_interval
 
 REFERENCE = "ddfv"  # every method is compared with it
+TIE = 12  # decimals; what differs less is rounding
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Standing:
         method: what it is called.
         explainer: the method with its options.
         baseline: it looks at the faces at most, never at the comparison.
+        pairs: on how many it was judged.
         seconds_per_pair: of explaining.
         scores: by metric.
         details: curves and the like.
@@ -53,6 +55,7 @@ class Standing:
     method: str
     explainer: str
     baseline: bool
+    pairs: int
     seconds_per_pair: float
     scores: Mapping[str, Score]
     details: Mapping[str, Any]
@@ -68,7 +71,7 @@ class Results:
         metrics: the first one ranks.
         model: the explained network.
         rendered: whether the faces are rendered.
-        pairs: how many were judged.
+        pairs: how many were judged, by the method that was judged on most.
         standings: best first.
         skipped: methods that do not fit the model, with the reason.
     """
@@ -102,6 +105,7 @@ class Results:
             self.metrics[0].name: ranking["mean"],
             "ci95": ranking["ci95"],
             f"minus_{REFERENCE}": ranking[f"minus_{REFERENCE}"],
+            "pairs": standing.pairs,
             "seconds_per_pair": standing.seconds_per_pair,
             "baseline": standing.baseline,
             "explainer": standing.explainer,
@@ -111,23 +115,76 @@ class Results:
 
 
 def ranked(standings: Sequence[Standing], metric: Metric) -> list[Standing]:
-    """Best first by this metric; where nothing counted, last."""
-    return sorted(standings, key=lambda standing: losing(standing.scores[metric.name].interval.mean, metric))
+    """Best first by this metric (see `losing`); where nothing counted, last."""
+    means = {standing.method: standing.scores[metric.name].to_json() for standing in standings}
+    keys = losing(means, metric.better)
+    return sorted(standings, key=lambda standing: keys[standing.method])
 
 
-def compared(values: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray] | None) -> dict[str, Score]:
-    """Mean, difference to the reference, and their intervals, by metric."""
+def compared(
+    values: Mapping[str, np.ndarray],
+    reference: Mapping[str, np.ndarray] | None,
+    common: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, Score]:
+    """Mean, difference to the reference, and their intervals, by metric.
+
+    Args:
+        values: of the method, on its pairs. Each of shape (P,).
+        reference: values of the reference, on the pairs of both. Each of shape (Q,).
+        common: those of the method on the pairs of both, where these are not its own. Each of shape (Q,).
+    """
+    common = values if common is None else common
     return {
-        name: Score(bootstrap_interval(column), None if reference is None else paired_interval(column, reference[name]))
+        name: Score(
+            bootstrap_interval(column),
+            None if reference is None else paired_interval(common[name], reference[name]),
+        )
         for name, column in values.items()
     }
 
 
-def losing(mean: float, metric: Metric) -> float:
-    """Lowest for the best; infinite for nan."""
-    if np.isnan(mean):
-        return np.inf
-    return -mean if metric.better == "higher" else mean
+def losing(scores: Mapping[str, Mapping[str, Any]], better: str) -> dict[str, float]:
+    """What to sort and rank methods by, on one metric: lowest for the best, infinite where nothing counted.
+
+    It is the mean difference to the reference, 0 for the reference itself: the means of methods that were not judged on
+    the same pairs do not compare. Where there is no such difference, it is the difference of the means; where there is
+    no reference, the mean.
+
+    Args:
+        scores: by method, as `Score.to_json` has them.
+        better: which end is good.
+    """
+    sign = -1 if better == "higher" else 1
+    start = scores.get(REFERENCE, {}).get("mean") or 0.0
+    keys = {}
+    for method, score in scores.items():
+        mean, difference = score.get("mean"), (score.get(f"minus_{REFERENCE}") or {}).get("mean")
+        if mean is None:
+            keys[method] = np.inf
+        else:
+            keys[method] = round(sign * (mean - start if difference is None else difference), TIE)
+    return keys
+
+
+def report_keys(report: Mapping[str, Any], metric: Mapping[str, Any]) -> dict[str, float]:
+    """The same of a report in JSON."""
+    scores = {name: method["metrics"].get(metric["name"]) or {} for name, method in report["methods"].items()}
+    return losing(scores, metric["better"])
+
+
+def order_note(pairs: Iterable[int], paired: bool) -> str:
+    """How methods are ordered that were not judged on the same pairs; empty where they were.
+
+    Args:
+        pairs: on how many each method was judged.
+        paired: there are differences to the reference.
+    """
+    if len(set(pairs)) < 2:
+        return ""
+    few = "not every method was judged on all pairs"
+    if not paired:
+        return f"{few}, and without {REFERENCE} their means hardly compare"
+    return f"{few}, so ranks follow the paired difference to {REFERENCE}, not the mean"
 
 
 def number(value: float) -> float | None:
@@ -143,7 +200,7 @@ def combined_rank(reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     Returns:
         For each method that every report has: `method`, `rank` (the mean), `ranks` (in the order of the reports, 1 is
-        best, equal means share a rank) and `baseline`.
+        best, equal ones share a rank) and `baseline`.
     """
     common = [name for name in reports[0]["methods"] if all(name in report["methods"] for report in reports)]
     ranks = np.stack([report_ranks(report, common) for report in reports])
@@ -160,8 +217,6 @@ def combined_rank(reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def report_ranks(report: Mapping[str, Any], methods: Sequence[str]) -> np.ndarray:
-    """Rank of each method by the report's first metric."""
-    metric = report["metrics"][0]
-    means = [report["methods"][name][metric["name"]] for name in methods]
-    sign = -1 if metric["better"] == "higher" else 1
-    return rankdata([np.inf if mean is None else sign * mean for mean in means])
+    """Rank of each method by the report's first metric (see `losing`)."""
+    keys = report_keys(report, report["metrics"][0])
+    return rankdata([keys[name] for name in methods])

@@ -5,16 +5,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from facexai.benchmarks.judges import Metric
-from facexai.benchmarks.standings import REFERENCE, Results, Standing
+from facexai.benchmarks.standings import REFERENCE, Results, Standing, order_note
 from facexai.benchmarks.statistics import Interval
 
 
 def table(results: Results, width: int = 120) -> str:
     """The results for people: the ranking metric with intervals, then as many other metrics as the width allows."""
     first, *others = results.metrics
-    titles = ("method", first.name, "95 % interval", f"minus {REFERENCE}", "95 % interval", "s/pair")
-    cells = [[*ranking_cells(line, first), seconds(line.seconds_per_pair)] for line in results.standings]
+    titles = ("method", first.name, "95 % interval", f"minus {REFERENCE}", "95 % interval", "pairs", "s/pair")
+    cells = [
+        [*ranking_cells(line, first), str(line.pairs), seconds(line.seconds_per_pair)] for line in results.standings
+    ]
     columns = [list(column) for column in zip(titles, *cells, strict=True)]
+    if not order_of(results):
+        columns = [column for column in columns if column[0] != "pairs"]
     for metric in others:
         means = [line.scores[metric.name].interval.mean for line in results.standings]
         wider = [*columns, [metric.name, *(formatted(mean, metric) for mean in means)]]
@@ -67,6 +71,13 @@ def aligned(columns: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(line).rstrip() for line in zip(*padded, strict=True)]
 
 
+def order_of(results: Results) -> str:
+    """How the methods are ordered; empty where they were judged on the same pairs."""
+    differences = [line.scores[results.metrics[0].name].minus_reference for line in results.standings]
+    paired = any(difference is not None and np.isfinite(difference.mean) for difference in differences)
+    return order_note([line.pairs for line in results.standings], paired)
+
+
 def footnotes(results: Results) -> list[str]:
     """What the columns mean, and what is missing."""
     faces = "rendered faces; not to be compared with photos" if results.rendered else "photos"
@@ -75,6 +86,7 @@ def footnotes(results: Results) -> list[str]:
         f"{results.judge}, {results.pairs} pairs ({faces}), model {results.model}",
         f"{first.name}: {first.meaning}; {first.better} is better" + (", in per cent" if first.percent else ""),
     ]
+    notes += [order_of(results)] if order_of(results) else []
     if any(standing.baseline for standing in results.standings):
         notes.append("* baseline: it does not look at the comparison")
     return [*notes, *(f"left out: {method} ({reason})" for method, reason in results.skipped.items())]

@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from facexai.benchmarks.standings import REFERENCE
 from facexai.errors import InputError
-from facexai.views.leaderboard_tables import Report, faces_of, find_metric, sorted_methods
+from facexai.views.leaderboard_tables import Report, faces_of, find_metric, order_of, pairs_of, sorted_methods
 from facexai.views.theme import GENUINE, INK, QUIET, SERIES, captioned
 
 DASHES = ("dot", "dash", "dashdot", "longdash", "longdashdot")
@@ -61,7 +61,7 @@ def show_standings(report: Report, metric: str | None = None, *, caption: str = 
     ranking = ", ".join(f"{line['method']} {line['own'][0]:.3f}" for line in lines[:5])
     return captioned(
         figure,
-        " ".join(filter(None, [caption, explained, words])),
+        " ".join(filter(None, [caption, explained, words, order_of(lines)])),
         alt or f"Dots with intervals for {len(lines)} methods, best first: {ranking}. {words}",
     )
 
@@ -87,10 +87,11 @@ def show_hiding(
         methods = [name for name in (REFERENCE, *others) if name in curves][:4]
     elif unknown := [name for name in methods if name not in curves]:
         raise InputError(f"the report has no '{unknown[0]}'; choose from {', '.join(curves)}")
-    pairs = report["pairs"] if kind == "accuracy" else report["pairs"] // 2
     figure = go.Figure()
     for name, colour in zip([name for name in methods if name not in baselines], SERIES, strict=False):
-        add_band(figure, curves[name]["fraction"], curves[name][kind], pairs, colour)
+        pairs = pairs_of(report, name)
+        count = pairs if kind == "accuracy" else max(pairs // 2, 1)
+        add_band(figure, curves[name]["fraction"], curves[name][kind], count, colour)
         add_curve(figure, name, curves[name]["fraction"], curves[name][kind], {"color": colour, "width": 2.5})
     for name, dash in zip(baselines, DASHES * (1 + len(baselines)), strict=False):
         line = {"color": QUIET, "width": 1.5, "dash": dash}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from facexai.benchmarks.standings import REFERENCE, combined_rank
+from facexai.benchmarks.standings import REFERENCE, combined_rank, order_note, report_keys
 from facexai.errors import InputError
 from facexai.views.renderer import CAPTION_STYLE
 
@@ -60,7 +60,7 @@ def in_two_lines(cell: str) -> str:
 
 
 def standings_table(report: Report, metrics: Sequence[str] | None = None) -> Table:
-    """A report as a table: means with 95 % intervals, the difference to `ddfv`, seconds a pair.
+    """A report as a table: means with 95 % intervals, the difference to `ddfv`, pairs if methods differ in them, time.
 
     Args:
         report: of one judge.
@@ -69,11 +69,14 @@ def standings_table(report: Report, metrics: Sequence[str] | None = None) -> Tab
     columns = [find_metric(report, name) for name in metrics] if metrics else list(report["metrics"])
     first, *others = [f"{column['name']} {'↑' if column['better'] == 'higher' else '↓'}" for column in columns]
     lines = sorted_methods(report, columns[0])
+    order = order_of(lines)
+    pairs = [[str(line["pairs"])] if order else [] for line in lines]
+    cells = [standing_cells(report["methods"][line["method"]], line, columns) for line in lines]
     return Table(
-        heads=["method", first, f"minus {REFERENCE}", *others, "s a pair"],
-        rows=[standing_cells(report["methods"][line["method"]], line, columns) for line in lines],
+        heads=["method", first, f"minus {REFERENCE}", *others, *(["pairs"] if order else []), "s a pair"],
+        rows=[[*row[:-1], *count, row[-1]] for row, count in zip(cells, pairs, strict=True)],
         baselines=frozenset(number for number, line in enumerate(lines) if line["baseline"]),
-        note=" ".join(notes_of(report)),
+        note=" ".join([*notes_of(report), *([order] if order else [])]),
     )
 
 
@@ -94,12 +97,20 @@ def notes_of(report: Report) -> list[str]:
 def ranks_table(reports: Sequence[Report]) -> Table:
     """Mean rank over several reports, best first; 1 is the best rank."""
     lines = combined_rank(reports)
+    orders = [order_of(sorted_methods(report, report["metrics"][0])) for report in reports]
+    note = "Ranks by the first metric of each judge; methods that share a mean share the rank."
     return Table(
         heads=["method", "mean rank", *(title_of(report) for report in reports)],
         rows=[[label_of(line), f"{line['rank']:.1f}", *(f"{rank:g}" for rank in line["ranks"])] for line in lines],
         baselines=frozenset(number for number, line in enumerate(lines) if line["baseline"]),
-        note="Ranks by the first metric of each judge; methods that share a mean share the rank.",
+        note=" ".join([note, *dict.fromkeys(filter(None, orders))]),
     )
+
+
+def order_of(lines: Sequence[Mapping[str, Any]]) -> str:
+    """How methods are ordered, as a sentence; empty where they were judged on the same pairs."""
+    note = order_note([line["pairs"] for line in lines], any(line["difference"] for line in lines))
+    return f"{note[0].upper()}{note[1:]}." if note else ""
 
 
 def label_of(line: Mapping[str, Any]) -> str:
@@ -122,18 +133,28 @@ def find_metric(report: Report, name: str | None) -> Mapping[str, str]:
 
 
 def sorted_methods(report: Report, metric: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Methods with a value, best first: `own` and `difference` as (mean, low, high), None where there is none."""
+    """Methods with a value, best first (see `losing`), and on how many `pairs` each was judged.
+
+    Those are `own` and `difference`, as (mean, low, high); None where there is none.
+    """
+    keys = report_keys(report, metric)
     lines = [
         {
             "method": name,
             "baseline": method["baseline"],
+            "pairs": pairs_of(report, name),
             "own": values_of(method, metric["name"]),
             "difference": None if name == REFERENCE else values_of(method, metric["name"], f"minus_{REFERENCE}"),
         }
         for name, method in report["methods"].items()
     ]
     counted = [line for line in lines if line["own"] is not None]
-    return sorted(counted, key=lambda line: line["own"][0], reverse=metric["better"] == "higher")
+    return sorted(counted, key=lambda line: keys[line["method"]])
+
+
+def pairs_of(report: Report, method: str) -> int:
+    """On how many pairs the method was judged."""
+    return report["methods"][method].get("pairs", report["pairs"])
 
 
 def values_of(method: Mapping[str, Any], metric: str, difference: str = "") -> tuple[float, float, float] | None:
@@ -166,4 +187,7 @@ def run_of(report: Report) -> str:
     if "benchmark" not in report:
         return ""
     command = report["judge"].partition(" ")[0]
-    return f"facexai {command} {report['benchmark']} --model {report['model']} --limit {report['pairs']}"
+    counts = {name: pairs_of(report, name) for name in report["methods"]}
+    limited = [f"{name}@{count}" for name, count in counts.items() if count < report["pairs"]]
+    methods = f" --methods {','.join(['all', *limited])}" if limited else ""
+    return f"facexai {command} {report['benchmark']} --model {report['model']} --limit {report['pairs']}{methods}"

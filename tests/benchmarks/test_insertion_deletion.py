@@ -53,6 +53,17 @@ def test_each_metric_counts_pairs_of_one_kind():
         assert np.array_equal(counts, ~TOY.genuine if metric.name.startswith("impostor") else TOY.genuine)
 
 
+def test_curves_are_those_of_the_kinds_that_are_there():
+    model = known_network()
+    pairs = next(QUARTERS.chunks(model, progress=False))
+    records = QUARTERS.measure(model, pairs, TRUTH, NO_METHOD)
+    genuine = {name: scores[TOY.genuine] for name, scores in records.items()}
+    of_genuine = QUARTERS.details(genuine, facts([pairs.part(TOY.genuine)]))["curve"]
+    both = QUARTERS.details(records, facts([pairs]))["curve"]
+    assert list(both) == ["fraction", "genuine_inserted", "genuine_deleted", "impostor_inserted", "impostor_deleted"]
+    assert of_genuine == {name: both[name] for name in ("fraction", "genuine_inserted", "genuine_deleted")}
+
+
 def test_impostors_grow_more_alike_where_the_dissimilar_patch_goes_first():
     records, values = judged(QUARTERS, TRUTH)
     # (0, 0, .1, 0) against (0, .1, .8, .4)

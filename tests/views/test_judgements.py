@@ -104,7 +104,7 @@ def test_tables_in_pages_set_baselines_in_italics_and_escape_names(report):
     report["methods"]["<i>"] = method(0.5)
     page = standings_table(report)._repr_html_()
     assert "&lt;i&gt;" in page and "<i>" not in page
-    assert [row for row in page.split("<tr>") if "italic" in row][0].startswith('<th scope="row"')
+    assert next(row for row in page.split("<tr>") if "italic" in row).startswith('<th scope="row"')
     assert page.count("italic") == 1 and "0.900<br><small" in page
 
 
@@ -117,6 +117,49 @@ def test_ranks_of_several_judges(report):
     lines = str(ranks_table([report, other])).splitlines()
     assert lines[0] == "| method | mean rank | hiding-game synthetic-lfw | localize regions |"
     assert lines[2] == "| centre (baseline) | 1.0 | 1 | 1 |"
+
+
+@pytest.fixture
+def uneven(report):
+    """`gradient` was judged on 10 pairs; it made more of them than `ddfv` of all, and less than `ddfv` of the same."""
+    report["methods"]["gradient"]["metrics"]["auc"] |= {"mean": 0.95, "ci95": [0.9, 1.0]}
+    report["methods"]["gradient"]["pairs"] = 10
+    return report
+
+
+def test_tables_have_pairs_and_say_how_they_rank_where_methods_differ_in_pairs(uneven):
+    table = standings_table(uneven)
+    assert table.heads == ["method", "auc ↑", "minus ddfv", "error ↓", "pairs", "s a pair"]
+    assert [row[0] for row in table.rows] == ["centre (baseline)", "ddfv", "gradient"]
+    assert [row[-2:] for row in table.rows] == [["100", "0.5"], ["100", "0.5"], ["10", "0.5"]]
+    assert "Not every method was judged on all pairs, so ranks follow the paired difference to ddfv" in table.note
+    assert "--limit 100 --methods all,gradient@10." in table.note
+    assert "paired difference" in show_standings(uneven).layout.meta["caption"]
+    assert list(show_standings(uneven).layout.yaxis.categoryarray) == ["gradient", "ddfv", "centre"], "best on top"
+
+
+def test_tables_say_nothing_of_pairs_where_all_methods_have_the_same(report):
+    for line in report["methods"].values():
+        line["pairs"] = 100
+    assert "pairs" not in standings_table(report).heads
+    assert "paired difference" not in standings_table(report).note + ranks_table([report]).note
+    assert "paired difference" not in show_standings(report).layout.meta["caption"]
+
+
+def test_ranks_say_once_that_they_follow_the_paired_difference(uneven):
+    table = ranks_table([uneven, uneven])
+    assert [row[0] for row in table.rows] == ["centre (baseline)", "ddfv", "gradient"]
+    assert table.note.count("paired difference") == 1
+
+
+def test_bands_of_the_hiding_game_are_those_of_the_methods_own_pairs(report):
+    def width(report):
+        band = show_hiding(report, ["gradient"]).data[0]
+        return band.y[1] - band.y[2]
+
+    narrow = width(report)
+    report["methods"]["gradient"]["pairs"] = 10
+    assert width(report) > 2 * narrow
 
 
 def test_the_outline_runs_round_the_truth_and_nowhere_else():
