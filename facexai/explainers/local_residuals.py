@@ -49,7 +49,7 @@ def is_local(decoder: nn.Module) -> bool:
 
 @torch.no_grad()
 def local_windows(
-    features: Tensor, decoder: nn.Module, wanted: Tensor, *, bf16: bool = False, chunk: int = 64
+    features: Tensor, decoder: nn.Module, wanted: Tensor, *, bf16: bool = False, chunk: int = 128
 ) -> tuple[Tensor, Tensor, tuple[int, int]]:
     """The residuals of the wanted channels before normalization, inside the windows that masking a maximum can reach.
 
@@ -101,14 +101,17 @@ class Cell:
     position: tuple[int, int]
     size: tuple[int, int]
 
-    def window(self, level: int) -> tuple[int | slice, ...]:
-        """What the change reaches after `level` layers: index that takes (N, c, 2^level h, 2^level w) to (c, s, s)."""
+    def reach(self, level: int) -> list[slice]:
+        """Rows and columns, inside the map, of what the change reaches after `level` layers."""
         step = 2**level
-        reach = [
+        return [
             slice(max(0, step * (at - 1) + 1), min(step * (at + 2) - 1, step * end))
             for at, end in zip(self.position, self.size, strict=True)
         ]
-        return self.image, slice(None), *reach
+
+    def window(self, level: int) -> tuple[int | slice, ...]:
+        """The same as an index that takes maps (N, c, 2^level h, 2^level w) to (c, s, s)."""
+        return self.image, slice(None), *self.reach(level)
 
     def inside(self, level: int) -> list[slice]:
         """Rows and columns of the uncut window that lie inside the image."""
@@ -187,10 +190,13 @@ def window_corners(cells: Tensor, columns: int, level: int) -> Tensor:
 
 
 def widening(kernel: Tensor) -> Callable[[Tensor], Tensor]:
-    """The transposed convolution with a kernel, without padding: (n, c, s, s) -> (n, c', 2 s + 2, 2 s + 2).
+    """The transposed convolution of windows, without padding: (n, c, s, s) -> (n, c', 2 s + 2, 2 s + 2).
 
-    A layer with few outputs, as the last, leaves most of a processor's vector unused; its subpixel form has four times
-    as many.
+    A layer with few outputs, as the last, leaves most of a processor's vector unused. Its subpixel form has four times
+    as many and is quicker, for such a layer alone.
+
+    Args:
+        kernel: of the layer, in the precision to convolve in. Shape (c, c', 4, 4).
     """
     if kernel.shape[1] < 16:
         subpixel = subpixel_kernel(kernel)
