@@ -1,11 +1,11 @@
 """Measurements compare what they say they compare."""
 
-import functools
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from facexai.bench import bench_explain, bench_hiding_game, explain, hiding_game, networks, timing
 from facexai.models import ReconstructionDecoder, build
@@ -92,13 +92,17 @@ def test_only_what_grows_with_the_samples_is_multiplied():
     assert long.in_full([(3.0, 4.0)], [(1.0, 2.0)]) == [(11.0, 12.0)]
 
 
-def test_the_arithmetic_of_the_windows_is_that_of_their_transposed_convolutions():
+@pytest.mark.parametrize(("cell", "sizes", "cut"), [((3, 4), (4, 10, 22), 0), ((0, 0), (3, 7, 15), 1)])
+def test_the_arithmetic_of_the_windows_is_that_of_their_transposed_convolutions(cell, sizes, cut):
+    """Of ones with ones, a transposed convolution counts its own multiplications."""
     decoder = ReconstructionDecoder(8)
-    executed = 0
-    for size, layer in zip((4, 10, 22), list(decoder.layers)[1:], strict=True):
-        window = torch.zeros(1, layer.in_channels, size, size)
-        executed += timing.count_flops(functools.partial(layer, window))
-    assert explain.window_flops(decoder) == executed
+    expected = 0
+    for size, layer in zip(sizes, list(decoder.layers)[1:], strict=True):
+        counts = nn.functional.conv_transpose2d(torch.ones(1, 1, size, size), torch.ones(1, 1, 4, 4), stride=2)
+        expected += 2 * int(counts[..., cut:, cut:].sum()) * layer.in_channels * layer.out_channels
+    features = torch.zeros(2, 8, 7, 7)
+    features[..., cell[0], cell[1]] = 1
+    assert explain.window_flops(features, decoder) == 16 * expected
 
 
 def test_time_inside_a_method_is_counted_while_the_block_runs(clock):

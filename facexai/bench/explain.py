@@ -1,5 +1,6 @@
 """`facexai bench explain`: Algorithm 1 in its three forms, and methods of every family end to end."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
@@ -19,6 +20,7 @@ from facexai.bench.timing import (
     torch_threads,
 )
 from facexai.explainers import decompose, explain, prepare_probe
+from facexai.explainers.local_residuals import Cell
 from facexai.explainers.residuals import Algorithm, channel_residuals
 from facexai.models import FaceRecognizer, ReconstructionDecoder
 from facexai.pairs import FacePair
@@ -188,9 +190,10 @@ def floor(
     with torch.no_grad():
         trunk = count_flops(lambda: model.features(pair.images))
         base = count_flops(lambda: decoder(features[:1]))
-    local = base + features.shape[1] * window_flops(decoder)
+    local = base + window_flops(features[:1], decoder)
+    pair_of_maps = trunk + 2 * base + window_flops(features, decoder)
     figures = {"gemm_gflop_per_process_s": rate / 1e9}
-    for name, flops in (("local", local), ("ddfv", trunk + 2 * local)):
+    for name, flops in (("local", local), ("ddfv", pair_of_maps)):
         measured = median(cpu for cpu, _ in seconds[name])
         figures |= {
             f"{name}_gflop": flops / 1e9,
@@ -200,11 +203,22 @@ def floor(
     return figures
 
 
-def window_flops(decoder: ReconstructionDecoder) -> int:
-    """What one channel takes on its way through windows of 4 x 4, 10 x 10 and 22 x 22 cells.
+def window_flops(features: Tensor, decoder: ReconstructionDecoder) -> int:
+    """What the channels of N images take on their way through windows of 4 x 4, 10 x 10 and 22 x 22 cells.
 
-    A transposed convolution multiplies each cell with every weight once; the first layer needs none.
+    A transposed convolution multiplies each cell with every weight once, but for the row and the column of weights that
+    would paint outside the map; the first layer needs none. A window is cut to the map.
     """
     weights = [layer.weight for layer in decoder.layers if isinstance(layer, nn.ConvTranspose2d)][1:]
-    sizes = [3 * 2**level - 2 for level in range(1, len(weights) + 1)]
-    return sum(2 * size**2 * weight.numel() for size, weight in zip(sizes, weights, strict=True))
+    height, width = features.shape[2:]
+    places = Counter(divmod(cell, width) for cell in features.flatten(2).argmax(2).flatten().tolist())
+    flops = 0
+    for place, channels in places.items():
+        cell = Cell(0, place, (height, width))
+        for level, weight in enumerate(weights, 1):
+            taps = [
+                4 * (reach.stop - reach.start) - (at == 0) - (at == end - 1)
+                for reach, at, end in zip(cell.reach(level), cell.position, cell.size, strict=True)
+            ]
+            flops += channels * 2 * taps[0] * taps[1] * weight.shape[0] * weight.shape[1]
+    return flops

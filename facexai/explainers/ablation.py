@@ -50,7 +50,7 @@ def ablation_weights(pooled: Tensor, partner: Tensor, changes: Tensor, *, first_
 
 
 def ablation_changes(
-    head: nn.Module, features: Tensor, substitute: Substitute = "neutral", mask: Mask = "max", chunk: int = 64
+    head: nn.Module, features: Tensor, substitute: Substitute = "neutral", mask: Mask = "max", chunk: int = 128
 ) -> Tensor:
     """What taking away each channel of one image adds to the output of the head.
 

@@ -17,6 +17,7 @@ Deviations:
 import math
 import warnings
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import torch
@@ -25,7 +26,7 @@ from torch.nn import functional as F
 
 from facexai.errors import InputError
 from facexai.explainers.ablation import ablation_changes, ablation_weights
-from facexai.explainers.interface import EXPLAINERS, evaluation, images_for, make_explainer
+from facexai.explainers.interface import EXPLAINERS, eval_mode, evaluation, images_for, make_explainer
 from facexai.explainers.local_residuals import is_local
 from facexai.explainers.residuals import (
     Algorithm,
@@ -61,7 +62,7 @@ class Decomposition:
     Args:
         features: last spatial maps. Shape (2, C, h, w).
         embeddings: of unit norm. Shape (2, D).
-        reconstructions: what the decoder makes of the features. Shape (2, 3, H, W).
+        decoder: of the network.
         weights: what each channel does to the score, before T is taken away. Shape (2, C).
         counted: which channels enter the sum; all of them unless `present_only`. Shape (2, C).
         residuals: where each channel acts; of the probe alone where `which="probe"`.
@@ -72,13 +73,19 @@ class Decomposition:
 
     features: Tensor
     embeddings: Tensor
-    reconstructions: Tensor
+    decoder: nn.Module
     weights: Tensor
     counted: Tensor
     residuals: tuple[ImageResiduals, ...]
     score: float
     threshold: float
     method: str
+
+    @cached_property
+    def reconstructions(self) -> Tensor:
+        """What the decoder makes of the features, when first asked for. Shape (2, 3, H, W)."""
+        with torch.no_grad(), eval_mode(self.decoder):
+            return self.decoder(self.features)
 
     def saliency(self, threshold: float | None = None) -> Saliency:
         """H = sum of residual x (weight - T), for this T or another. No network is run."""
@@ -135,7 +142,7 @@ class DDFV:
     algorithm: Algorithm = "local"
     precision: Precision = "full"
     tolerance: float = 0.0
-    chunk: int = 64
+    chunk: int = 128
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -178,7 +185,7 @@ class DDFVPaper:
     algorithm: Algorithm = "local"
     precision: Precision = "full"
     tolerance: float = 0.0
-    chunk: int = 64
+    chunk: int = 128
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -230,7 +237,7 @@ def run_algorithm_1(pair: FacePair, model: FaceRecognizer, options: DDFV, method
     return Decomposition(
         features=features,
         embeddings=embeddings,
-        reconstructions=model.reconstruct(features),
+        decoder=model.decoder,
         weights=weights,
         counted=counted,
         residuals=image_residuals(features[mapped], model.decoder, options, wanted),

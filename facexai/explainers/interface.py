@@ -68,6 +68,13 @@ def evaluation(pair: FacePair, model: FaceRecognizer) -> Iterator[None]:
         raise InputError(
             f"the model takes faces of {height} x {width} pixels; got {size[0]} x {size[1]}. Use facexai.align_face."
         )
+    with eval_mode(model):
+        yield
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Eval mode while the block runs; afterwards each module is back in its own mode."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

@@ -123,7 +123,7 @@ def channel_residuals(
     *,
     mask: Mask = "max",
     normalization: Normalization = "max",
-    chunk: int = 64,
+    chunk: int = 128,
 ) -> ImageResiduals:
     """The residual of every channel of one image.
 
@@ -158,7 +158,7 @@ def local_residuals(
     *,
     wanted: Tensor | None = None,
     bf16: bool = False,
-    chunk: int = 64,
+    chunk: int = 128,
 ) -> tuple[ImageResiduals, ...]:
     """The residuals of several images in one pass, by the local algorithm.
 
@@ -200,7 +200,7 @@ def batched_residuals(
     decoder: nn.Module,
     mask: Mask = "max",
     normalization: Normalization = "max",
-    chunk: int = 64,
+    chunk: int = 128,
 ) -> Tensor:
     """The same with `chunk` channels a pass and one unmasked reconstruction each. (C, h, w) -> (C, H, W)."""
     residuals = []
@@ -230,11 +230,11 @@ def normalize(residuals: Tensor, normalization: Normalization = "max") -> Tensor
     What lies below the rounding of an image in [-1, 1] is zero: brought to maximum 1 it would be a map of noise.
     """
     peak = residuals.amax((1, 2), keepdim=True)
-    residuals = residuals * (peak > 8 * torch.finfo(residuals.dtype).eps)
-    if normalization == "none":
-        return residuals
-    scale = peak if normalization == "max" else residuals.sum((1, 2), keepdim=True)
-    return residuals / scale.clamp_min(torch.finfo(residuals.dtype).tiny)
+    if normalization == "max":
+        scale = peak
+    else:
+        scale = residuals.sum((1, 2), keepdim=True) if normalization == "l1" else torch.ones_like(peak)
+    return residuals / scale.masked_fill(peak <= 8 * torch.finfo(peak.dtype).eps, torch.inf)
 
 
 def _whole_images(residuals: Tensor) -> ImageResiduals:

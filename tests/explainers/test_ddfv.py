@@ -166,6 +166,14 @@ def test_a_decomposition_shows_every_part(model, pair):
     assert parts.method == repr(DDFV())
 
 
+def test_reconstructions_are_those_of_eval_mode_whenever_they_are_asked_for(pair):
+    training = tiny_recognizer().train()
+    parts = decompose(pair, training)
+    expected = copy.deepcopy(training).eval().reconstruct(parts.features)
+    assert torch.allclose(parts.reconstructions, expected, atol=1e-6)
+    assert training.decoder is not None and all(module.training for module in training.decoder.modules())
+
+
 def test_only_present_channels_count(model, pair):
     parts = decompose(pair, model, present_only=True)
     assert torch.equal(parts.counted, model.pool(model.features(pair.images)) > 0)

@@ -8,7 +8,7 @@ from explainer_toys import PatchDecoder, awkward_features, random_decoder, smoot
 from torch import Tensor, nn
 
 from facexai.errors import InputError
-from facexai.explainers.local_residuals import is_local
+from facexai.explainers.local_residuals import batches, is_local
 from facexai.explainers.residuals import (
     batched_residuals,
     channel_residuals,
@@ -255,3 +255,20 @@ def test_batched_decodes_chunk_by_chunk():
 def test_an_unknown_algorithm_lists_the_known_ones():
     with pytest.raises(InputError, match="unknown algorithm 'fast'; choose one of local, batched, literal"):
         channel_residuals(awkward_features(), random_decoder(), "fast")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [(5, 3), (1, 4), (1, 1)], ids=str)
+def test_a_batch_holds_channels_whose_windows_the_image_cuts_alike(size):
+    features = torch.rand(2, 40, *size, generator=torch.Generator().manual_seed(0))
+    cells, wanted = features.flatten(2).argmax(2), features.amax((2, 3)) > features.amax((2, 3)).median()
+    found = list(batches(cells, wanted, size, chunk=4))
+    assert sorted(
+        pair for batch in found for pair in zip(batch.image.tolist(), batch.channel.tolist(), strict=True)
+    ) == [tuple(pair) for pair in wanted.nonzero().tolist()]
+    for batch in found:
+        assert len(batch.channel) <= 4
+        assert len({str(cell.inside(4)) for cell in batch.cells}) == 1
+        places = [cell for cell, count in zip(batch.cells, batch.counts, strict=True) for _ in range(count)]
+        assert [(cell.image, cell.position[0] * size[1] + cell.position[1]) for cell in places] == list(
+            zip(batch.image.tolist(), cells[batch.image, batch.channel].tolist(), strict=True)
+        )

@@ -118,7 +118,7 @@ def decomposition(residuals: np.ndarray, weights: np.ndarray, counted: np.ndarra
     return Decomposition(
         features=nothing,
         embeddings=nothing,
-        reconstructions=nothing,
+        decoder=torch.nn.Identity(),
         weights=torch.from_numpy(weights).float(),
         counted=torch.from_numpy(counted),
         residuals=tuple(stacks),

@@ -114,7 +114,7 @@ def test_the_strongest_channels_of_a_decomposition_come_first(residuals: np.ndar
     parts = Decomposition(
         features=torch.zeros(1),
         embeddings=torch.zeros(1),
-        reconstructions=torch.zeros(1),
+        decoder=torch.nn.Identity(),
         weights=torch.from_numpy(weights).float(),
         counted=torch.ones(2, 12, dtype=torch.bool),
         residuals=tuple(stacks),
