@@ -19,7 +19,7 @@ from facexai.bench.timing import (
     summary,
     torch_threads,
 )
-from facexai.explainers import decompose, explain, prepare_probe
+from facexai.explainers import decompose, explain, prepare_partners, prepare_probe
 from facexai.explainers.local_residuals import Cell
 from facexai.explainers.residuals import Algorithm, channel_residuals
 from facexai.models import FaceRecognizer, ReconstructionDecoder
@@ -141,7 +141,7 @@ def form_steps(features: Tensor, model: FaceRecognizer) -> dict[str, Callable[[]
 def method_steps(pair: FacePair, model: FaceRecognizer) -> dict[str, Callable[[], Tensor]]:
     """From two images to two maps; and what a further partner or threshold costs."""
     prepared, parts = prepare_probe(pair.probe, model), decompose(pair, model)
-    partner = parts.embeddings[1:]
+    partner = prepare_partners(pair.gallery[None], model)
     return {
         **{name: contender.step(pair, model) for name, contender in CONTENDERS.items()},
         "embedding": torch.no_grad()(lambda: model.embed(pair.images)),

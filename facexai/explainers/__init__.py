@@ -17,6 +17,7 @@ from facexai.explainers.ddfv import DDFV as DDFV
 from facexai.explainers.ddfv import DDFVPaper as DDFVPaper
 from facexai.explainers.ddfv import Decomposition as Decomposition
 from facexai.explainers.ddfv import decompose as decompose
+from facexai.explainers.ddfv_gradient import DDFVGradient as DDFVGradient
 from facexai.explainers.excitation import ExcitationBackprop as ExcitationBackprop
 from facexai.explainers.excitation_triplets import subtree_excitation as subtree_excitation
 from facexai.explainers.excitation_triplets import triplet_excitation as triplet_excitation
@@ -25,6 +26,7 @@ from facexai.explainers.fggb import EmbeddingGradients as EmbeddingGradients
 from facexai.explainers.fggb import embedding_gradients as embedding_gradients
 from facexai.explainers.gallery import PreparedProbe as PreparedProbe
 from facexai.explainers.gallery import explain_gallery as explain_gallery
+from facexai.explainers.gallery import prepare_partners as prepare_partners
 from facexai.explainers.gallery import prepare_probe as prepare_probe
 from facexai.explainers.gradients import Gradient as Gradient
 from facexai.explainers.gradients import InputXGradient as InputXGradient

@@ -7,6 +7,10 @@ What stands in for the channel depends on the head:
 * global max pooling with BatchNorm: the channel's training mean, which is F_i = 0 ("mean ablation");
 * every other head: zero in place of the channel's maximum, as in Algorithm 1's own masking.
 
+The score is a cosine, and both its numerator and its denominator change. With the length of the embedding kept, the
+fall is what the channel adds to the score: for global max pooling with BatchNorm exactly F_Ai F_Bi / (|F_A| |F_B|), as
+DDFV prints its weights.
+
 Source: ours; it takes the place of the printed weights F_A x F_B - T (see `Deviations` in `ddfv`).
 """
 
@@ -21,32 +25,36 @@ from facexai.explainers.residuals import Mask, mask_channel
 from facexai.models import FullyConnectedHead, GlobalDepthwiseHead, MaxPoolHead
 
 Substitute = Literal["neutral", "second-max"]
+Fall = Literal["cosine", "first-order", "numerator"]
 
 
-def ablation_weights(pooled: Tensor, partner: Tensor, changes: Tensor, *, first_order: bool = False) -> Tensor:
+def ablation_weights(pooled: Tensor, partner: Tensor, changes: Tensor, fall: Fall = "cosine") -> Tensor:
     """The fall of the score for each of C changes of one image.
 
     Args:
         pooled: head output of the image, not normalised. Shape (D,).
         partner: head output of the other image, or of N others. Shape (D,) or (N, D).
         changes: what each ablation adds to `pooled`. Shape (C, D).
-        first_order: take the gradient of the score at `pooled` instead of the new score.
+        fall: of the `"cosine"`, w = s(pooled, partner) - s(pooled + change, partner); its `"first-order"` part, by the
+            gradient at `pooled`; or of the cosine's `"numerator"`, the length of `pooled` kept.
 
     Returns:
-        w = s(pooled, partner) - s(pooled + change, partner). Shape (C,) or (N, C).
+        w. Shape (C,) or (N, C).
     """
     length = pooled.norm().clamp_min(torch.finfo(pooled.dtype).tiny)
     partner = F.normalize(partner, dim=-1)
     score = (partner @ pooled / length)[..., None]  # (..., 1)
     gain = partner @ changes.T / length  # what the numerator of the cosine gains, (..., C)
+    if fall == "numerator":
+        return -gain
     along = changes @ pooled / length**2  # (C,)
-    if first_order:
+    if fall == "first-order":
         return score * along - gain
     growth = 2 * along + changes.square().sum(1) / length**2  # |pooled + change|^2 = length^2 (1 + growth)
     ratio = (1 + growth).clamp_min(0).sqrt()
     # score - (score + gain) / ratio, written without the difference of two nearly equal numbers
-    fall = (score * growth / (1 + ratio) - gain) / ratio
-    return torch.where(ratio > torch.finfo(ratio.dtype).eps, fall, score)  # nothing left to compare: score 0
+    weights = (score * growth / (1 + ratio) - gain) / ratio
+    return torch.where(ratio > torch.finfo(ratio.dtype).eps, weights, score)  # nothing left to compare: score 0
 
 
 def ablation_changes(

@@ -31,17 +31,17 @@ def cells_to_pixels(cells: Tensor, size: tuple[int, int], upsampling: Upsampling
     return F.interpolate(cells[:, None] / pixels_per_cell, size=size, mode=mode)[:, 0]
 
 
-def place_at_maxima(features: Tensor, values: Tensor) -> Tensor:
-    """Put one value a channel into the cell where that channel is largest, the first such cell on a tie.
+def place_in_cells(values: Tensor, cells: Tensor, features: Tensor) -> Tensor:
+    """Put one value a channel into a cell of the feature map.
 
     Args:
-        features: last spatial maps. Shape (N, C, h, w).
         values: one a channel. Shape (N, C).
+        cells: of each channel, counted row by row. Shape (N, C).
+        features: last spatial maps, for their size alone. Shape (N, C, h, w).
 
     Returns:
         The sum of the values in each cell. Shape (N, h, w).
     """
-    cells = features.flatten(2).max(2).indices  # (N, C)
     is_there = F.one_hot(cells, features[0, 0].numel()).to(values)  # (N, C, h w)
     return torch.einsum("nc,ncp->np", values, is_there).unflatten(1, features.shape[2:])
 

@@ -7,16 +7,24 @@ to the network, where it is negative they look different.
 Source: Xu, Lu, Ebrahimi, "Discriminative Deep Feature Visualization for Explainable Face Recognition", Algorithm 1.
 
 Deviations:
-    The weight of a channel is, by default (`ddfv`), the fall of the score when that channel is ablated (see
-    `ablation`). Printed is the product F_A x F_B - T, which `ddfv-paper` uses. On a head without BatchNorm channel
-    maxima are almost all positive, so their products say more about the face than about the comparison. T is not
-    printed; with T = threshold / C the product weights sum to the decision margin, score - threshold. Both images get a
-    map; printed is one. For the residuals see `Deviations` in `residuals`.
+    `ddfv-paper` has the printed weights, F_A x F_B - T. T is not printed; with T = threshold / C they sum to the
+    decision margin, score - threshold. `ddfv` differs from it in three ways, each an option of `DDFV`:
+
+    * `weight`: on a MaxPoolHead with BatchNorm what the channel adds to the score, which is the printed product. On
+      other heads channel maxima are almost all positive, so that their products say more about the face than about the
+      comparison; there it is the fall of the score when the maximum is taken away (see `ablation`).
+    * `missing`: a channel which the image lacks (F_i <= 0) has its maximum anywhere, and what is shown there means
+      nothing. If the partner has the channel, it is shown where the partner has it, as the faces are aligned: that is
+      what A lacks. If neither has it, it is left out.
+    * `balance`: evidence for and evidence against are each brought to a sum of 1. Else the weaker of the two vanishes
+      under the windows of the stronger one, 46 pixels wide.
+
+    Both images get a map; printed is one. For the residuals see `Deviations` in `residuals`.
 """
 
 import math
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -25,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facexai.errors import InputError
-from facexai.explainers.ablation import ablation_changes, ablation_weights
+from facexai.explainers.ablation import Fall, ablation_changes, ablation_weights
 from facexai.explainers.interface import EXPLAINERS, eval_mode, evaluation, images_for, make_explainer
 from facexai.explainers.local_residuals import is_local
 from facexai.explainers.residuals import (
@@ -40,11 +48,13 @@ from facexai.explainers.truncation import wanted_channels
 from facexai.models import FaceRecognizer, MaxPoolHead
 from facexai.pairs import FacePair, Saliency
 
-Weight = Literal["ablation", "product", "second-max", "first-order"]
+Weight = Literal["auto", "contribution", "ablation", "product", "second-max", "first-order"]
+Missing = Literal["partner", "own", "skip"]
 Which = Literal["both", "probe"]
 Precision = Literal["full", "bf16"]
 CHOICES = {
     "weight": Weight,
+    "missing": Missing,
     "residual": Normalization,
     "mask": Mask,
     "which": Which,
@@ -64,10 +74,11 @@ class Decomposition:
         embeddings: of unit norm. Shape (2, D).
         decoder: of the network.
         weights: what each channel does to the score, before T is taken away. Shape (2, C).
-        counted: which channels enter the sum; all of them unless `present_only`. Shape (2, C).
+        counted: which channels enter the sum; see `DDFV.missing`. Shape (2, C).
         residuals: where each channel acts; of the probe alone where `which="probe"`.
         score: cosine of the pair.
         threshold: T of Algorithm 1, a constant taken from each weight.
+        balance: see `DDFV`.
         method: record of the explainer and its options.
     """
 
@@ -79,6 +90,7 @@ class Decomposition:
     residuals: tuple[ImageResiduals, ...]
     score: float
     threshold: float
+    balance: bool
     method: str
 
     @cached_property
@@ -88,39 +100,45 @@ class Decomposition:
             return self.decoder(self.features)
 
     def saliency(self, threshold: float | None = None) -> Saliency:
-        """H = sum of residual x (weight - T), for this T or another. No network is run."""
-        weights = self.balanced_weights(threshold)
+        """H = sum of residual x weight in the map, for this T or another. No network is run."""
+        weights = self.map_weights(threshold)
         maps = [residuals.weighted_sum(row) for residuals, row in zip(self.residuals, weights, strict=False)]
         maps += [torch.zeros_like(maps[0])] * (2 - len(maps))
         return Saliency(torch.stack(maps), self.score, self.method)
 
     def error_bound(self, threshold: float | None = None) -> list[float]:
         """How far each map may lie, in any pixel, from the map of all channels; 0 without a `tolerance`."""
-        weights = self.balanced_weights(threshold)
+        weights = self.map_weights(threshold)
         return [float(residuals.error_bound(row)) for residuals, row in zip(self.residuals, weights, strict=False)]
 
-    def balanced_weights(self, threshold: float | None = None) -> Tensor:
-        """Weight - T, and 0 for channels that do not count. Shape (2, C)."""
-        return (self.weights - (self.threshold if threshold is None else threshold)) * self.counted
+    def map_weights(self, threshold: float | None = None) -> Tensor:
+        """What each residual is multiplied by: weight - T, 0 where a channel does not count, balanced. Shape (2, C)."""
+        weights = (self.weights - (self.threshold if threshold is None else threshold)) * self.counted
+        return balanced(weights) if self.balance else weights
 
     def top_channels(self, count: int = 8) -> Tensor:
-        """The channels with the largest |weight - T| of each image, largest first. Shape (2, count)."""
-        return self.balanced_weights().abs().topk(min(count, self.weights.shape[1])).indices
+        """The channels with the largest share in the map of each image, largest first. Shape (2, count)."""
+        return self.map_weights().abs().topk(min(count, self.weights.shape[1])).indices
 
 
 @EXPLAINERS.register("ddfv")
 @dataclass(frozen=True)
 class DDFV:
-    """Algorithm 1 with ablation weights.
+    """Algorithm 1 in the form that was found to be the best; `Deviations` above says what differs from the printed one.
 
     Args:
-        weight: `"ablation"`; `"second-max"`: as ablation, with the channel's second maximum in place of the first;
+        weight: `"contribution"`: what the channel adds to the score, the length of the embedding kept (on an affine
+            head channels of identical images may then be dissimilar);
+            `"ablation"`: the fall of the score without the channel, the embedding brought to unit norm again;
+            `"second-max"`: as ablation, with the channel's second maximum in place of the first;
             `"first-order"`: the linear part of the ablation, which sums to zero over the channels of a MaxPoolHead with
             BatchNorm (on a head that is neither max pooling nor affine, linear in the head's output only);
-            `"product"`: F_A x F_B, the cosine's summands, as printed.
+            `"product"`: F_A x F_B, the cosine's summands, as printed; `"auto"`: contribution on a MaxPoolHead with
+            BatchNorm, ablation on any other head.
+        missing: a channel that the image lacks (F_i <= 0) is drawn where the `"partner"` has it, and not at all where
+            neither has it; or where its `"own"` maximum lies, as printed; or left out (`"skip"`).
+        balance: evidence for and evidence against sum to 1 each; with False to what they are, as printed.
         threshold: T, taken from each weight; `"margin"`: the model's threshold / C, or 0 for a model that has none.
-        present_only: count only channels which the image has (F_i > 0 of that image): where a channel is missing, the
-            place of its maximum means little.
         residual: bring each residual to maximum 1, to sum 1 (`"l1"`), or leave it (`"none"`).
         mask: set the channel's maximum to zero, or the whole `"channel"`.
         which: maps of both images, or of the probe alone (the gallery's map is zero).
@@ -133,9 +151,10 @@ class DDFV:
         chunk: channels decoded at once.
     """
 
-    weight: Weight = "ablation"
+    weight: Weight = "auto"
+    missing: Missing = "partner"
+    balance: bool = True
     threshold: float | Literal["margin"] = 0.0
-    present_only: bool = False
     residual: Normalization = "max"
     mask: Mask = "max"
     which: Which = "both"
@@ -167,8 +186,7 @@ class DDFVPaper:
     Args:
         threshold: T, taken from each weight; `"margin"`: the model's threshold / C, so that the weights sum to the
             decision margin, score - threshold. It is 0 for a model without a calibrated threshold.
-        present_only: as for `DDFV`, and so are the others.
-        residual: see `DDFV`.
+        residual: see `DDFV`, as for the others.
         mask: see `DDFV`.
         which: see `DDFV`.
         algorithm: see `DDFV`.
@@ -178,7 +196,6 @@ class DDFVPaper:
     """
 
     threshold: float | Literal["margin"] = "margin"
-    present_only: bool = False
     residual: Normalization = "max"
     mask: Mask = "max"
     which: Which = "both"
@@ -196,7 +213,11 @@ class DDFVPaper:
 
     def decompose(self, pair: FacePair, model: FaceRecognizer) -> Decomposition:
         """The parts of the map, for a model in eval mode."""
-        return run_algorithm_1(pair, model, DDFV(weight="product", **asdict(self)), method=repr(self))
+        return run_algorithm_1(pair, model, self.as_ddfv(), method=repr(self))
+
+    def as_ddfv(self) -> DDFV:
+        """The same in terms of `DDFV`."""
+        return DDFV(weight="product", missing="own", balance=False, **asdict(self))
 
 
 def decompose(pair: FacePair, model: FaceRecognizer, method: str = "ddfv", **options: Any) -> Decomposition:
@@ -227,24 +248,69 @@ def run_algorithm_1(pair: FacePair, model: FaceRecognizer, options: DDFV, method
         )
     features = model.features(images_for(model, pair))  # C_A, C_B: (2, C, h, w)
     embeddings = F.normalize(model.pool(features))  # (2, D)
-    threshold = resolve_threshold(options.threshold, model, channels=features.shape[1])
     weights = channel_weights(model, features, options)  # (2, C)
-    present = channel_vectors(model, features) > 0
-    counted = present if options.present_only else torch.ones_like(present)
-    mapped = slice(2 if options.which == "both" else 1)
-    balanced = (weights - threshold) * counted
-    wanted = wanted_channels(balanced, features, options.tolerance)[mapped] if options.tolerance else None
-    return Decomposition(
+    cells, counted = channel_places(model, features, options.missing)  # (2, C), twice
+    parts = Decomposition(
         features=features,
         embeddings=embeddings,
         decoder=model.decoder,
         weights=weights,
         counted=counted,
-        residuals=image_residuals(features[mapped], model.decoder, options, wanted),
+        residuals=(),
         score=float(embeddings[0] @ embeddings[1]),
-        threshold=threshold,
+        threshold=resolve_threshold(options.threshold, model, channels=features.shape[1]),
+        balance=options.balance,
         method=method,
     )
+    wanted = None
+    if options.tolerance:
+        wanted = wanted_channels(parts.map_weights(), cells, features, options.tolerance)
+    mapped = slice(2 if options.which == "both" else 1)
+    residuals = image_residuals(features[mapped], model.decoder, options, None if wanted is None else wanted[mapped])
+    shifts = pixel_shifts(features, cells, model.input_size)
+    moved = (one.moved(shift) for one, shift in zip(residuals, shifts, strict=False))
+    return replace(parts, residuals=tuple(moved))
+
+
+def channel_places(model: FaceRecognizer, features: Tensor, missing: Missing) -> tuple[Tensor, Tensor]:
+    """Where each channel of each image of a pair is drawn, and which channels count; see `DDFV.missing`.
+
+    Args:
+        model: in eval mode.
+        features: of the pair. Shape (2, C, h, w).
+        missing: what becomes of channels that an image lacks.
+
+    Returns:
+        Cells (2, C), counted row by row, and whether the channel counts (2, C), bool.
+    """
+    cells, present = features.flatten(2).argmax(2), channel_vectors(model, features) > 0
+    if missing == "own":
+        return cells, torch.ones_like(present)
+    if missing == "skip":
+        return cells, present
+    return torch.where(present, cells, cells.flip(0)), present | present.flip(0)
+
+
+def pixel_shifts(features: Tensor, cells: Tensor, size: tuple[int, int]) -> Tensor:
+    """How far from its own maximum each channel is drawn, in pixels. (N, C, h, w), (..., N, C) -> (..., N, C, 2)."""
+    height, width = features.shape[2:]
+    own = features.flatten(2).argmax(2)
+    rows, columns = cells // width - own // width, cells % width - own % width
+    return torch.stack([rows * (size[0] // height), columns * (size[1] // width)], dim=-1)
+
+
+def balanced(weights: Tensor) -> Tensor:
+    """Weights whose positive ones sum to 1, and whose negative ones sum to -1, where there are any. Same shape.
+
+    A side that sums to no more than rounding is none.
+    """
+    evidence = weights.clamp(min=0), (-weights).clamp(min=0)
+    sums = [side.sum(-1, keepdim=True) for side in evidence]
+    rounding = 8 * torch.finfo(weights.dtype).eps
+    supporting, opposing = (
+        side / total.masked_fill(total <= rounding, torch.inf) for side, total in zip(evidence, sums, strict=True)
+    )
+    return supporting - opposing
 
 
 def image_residuals(
@@ -282,12 +348,18 @@ def channel_weights(model: FaceRecognizer, features: Tensor, options: DDFV) -> T
     if options.weight == "product":
         return product_weights(model, features)
     pooled = model.pool(features)  # (2, D)
-    first_order = options.weight == "first-order"
     rows = []
     for own, partner in ((0, 1), (1, 0)):
         changes = channel_changes(model, features[own], options)  # (C, D)
-        rows.append(ablation_weights(pooled[own], pooled[partner], changes, first_order=first_order))
+        rows.append(ablation_weights(pooled[own], pooled[partner], changes, fall_of(options.weight, model)))
     return torch.stack(rows)
+
+
+def fall_of(weight: Weight, model: FaceRecognizer) -> Fall:
+    """Which fall of the score the weights of this model are; see `ablation_weights`."""
+    if weight == "contribution" or (weight == "auto" and has_centred_maxima(model)):
+        return "numerator"
+    return "first-order" if weight == "first-order" else "cosine"
 
 
 def channel_changes(model: FaceRecognizer, features: Tensor, options: DDFV) -> Tensor:
@@ -298,7 +370,7 @@ def channel_changes(model: FaceRecognizer, features: Tensor, options: DDFV) -> T
 
 def product_weights(model: FaceRecognizer, features: Tensor) -> Tensor:
     """F_A x F_B as printed: the summands of the cosine of eq. (1), the same for both images. (2, C, h, w) -> (2, C)."""
-    if not (isinstance(model.head, MaxPoolHead) and model.head.normalize):
+    if not has_centred_maxima(model):
         warnings.warn(
             "ddfv-paper on a head that is not max pooling with BatchNorm: products of channel maxima are almost all "
             "positive and the map hardly depends on the partner; method 'ddfv' does not have this fault",
@@ -306,6 +378,11 @@ def product_weights(model: FaceRecognizer, features: Tensor) -> Tensor:
         )
     probe, gallery = F.normalize(channel_vectors(model, features))
     return (probe * gallery).expand(2, -1)
+
+
+def has_centred_maxima(model: FaceRecognizer) -> bool:
+    """Whether F_i tells if a face has channel i: it does in a MaxPoolHead with BatchNorm, where its mean is zero."""
+    return isinstance(model.head, MaxPoolHead) and model.head.normalize
 
 
 def channel_vectors(model: FaceRecognizer, features: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
 """One probe against a whole gallery: what depends on the probe alone is computed once.
 
-The residuals of an image know nothing of its partner. A further partner costs one row of weights and one weighted sum,
-a further threshold the weighted sum alone.
+The residuals of an image know nothing of its partner. A further partner costs one row of weights and a weighted sum, a
+further threshold the weighted sum alone.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -12,19 +13,37 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from facexai.errors import InputError
-from facexai.explainers.ablation import ablation_weights
+from facexai.explainers.ablation import Fall, ablation_weights
 from facexai.explainers.ddfv import (
     DDFV,
     DDFVPaper,
+    balanced,
     channel_changes,
     channel_vectors,
+    fall_of,
     image_residuals,
+    pixel_shifts,
     resolve_threshold,
 )
-from facexai.explainers.interface import evaluation, make_explainer
+from facexai.explainers.interface import eval_mode, evaluation, make_explainer
 from facexai.explainers.residuals import ImageResiduals
 from facexai.models import FaceRecognizer, MaxPoolHead
 from facexai.pairs import FacePair
+
+
+@dataclass(frozen=True)
+class Partners:
+    """What Algorithm 1 wants to know of N other faces; made by `prepare_partners`.
+
+    Args:
+        embeddings: of any length. Shape (N, D).
+        present: which channels each face has. Shape (N, C), bool.
+        cells: where each channel has its maximum. Shape (N, C).
+    """
+
+    embeddings: Tensor
+    present: Tensor
+    cells: Tensor
 
 
 @dataclass(frozen=True)
@@ -34,39 +53,87 @@ class PreparedProbe:
     Args:
         pooled: head output of the probe. Shape (D,).
         changes: what ablating each channel adds to it; None for the printed weights F_A x F_B. Shape (C, D).
-        first_order: see `ablation_weights`.
-        counted: which channels enter the sum. Shape (C,).
+        present: which channels it has. Shape (C,), bool.
+        features: its last spatial map. Shape (C, h, w).
         residuals: where each channel acts.
         threshold: T of Algorithm 1.
+        fall: which fall of the score the weights are; see `ablation_weights`.
+        options: of the method.
     """
 
     pooled: Tensor
     changes: Tensor | None
-    first_order: bool
-    counted: Tensor
+    present: Tensor
+    features: Tensor
     residuals: ImageResiduals
     threshold: float
+    fall: Fall
+    options: DDFV
 
-    def scores(self, partners: Tensor) -> Tensor:
-        """Cosines with partners, given by their embeddings. (N, D) -> (N,)."""
-        return F.normalize(partners.to(self.pooled)) @ F.normalize(self.pooled, dim=0)
+    @cached_property
+    def present_residuals(self) -> ImageResiduals:
+        """Those of the channels that the probe has; no partner moves them."""
+        return self.residuals.part(self.present)
 
-    def weights(self, partners: Tensor) -> Tensor:
+    def scores(self, partners: Tensor | Partners) -> Tensor:
+        """Cosines with partners. (N, D) -> (N,)."""
+        return F.normalize(embeddings_of(partners).to(self.pooled)) @ F.normalize(self.pooled, dim=0)
+
+    def weights(self, partners: Tensor | Partners) -> Tensor:
         """What each channel of the probe does to the score with each partner, before T is taken away. (N, C)."""
-        partners = partners.to(self.pooled)
+        embeddings = embeddings_of(partners).to(self.pooled)
         if self.changes is None:
-            return F.normalize(self.pooled, dim=0) * F.normalize(partners)
-        return ablation_weights(self.pooled, partners, self.changes, first_order=self.first_order)
+            return F.normalize(self.pooled, dim=0) * F.normalize(embeddings)
+        return ablation_weights(self.pooled, embeddings, self.changes, self.fall)
 
-    def maps(self, partners: Tensor, threshold: float | None = None) -> Tensor:
+    def maps(self, partners: Tensor | Partners, threshold: float | None = None) -> Tensor:
         """Signed maps of the probe, one for each partner. (N, D) -> (N, H, W).
 
         Args:
-            partners: embeddings of the partners, of any length. Shape (N, D).
+            partners: see `prepare_partners`; embeddings (N, D) are enough unless `missing="partner"`.
             threshold: T, in place of the one that was chosen.
+
+        Raises:
+            InputError: embeddings, where the places of the partners' channels are needed.
         """
         weights = self.weights(partners) - (self.threshold if threshold is None else threshold)
-        return self.residuals.weighted_sum(weights * self.counted)
+        weights = weights * self.counted(partners)
+        if self.options.balance:
+            weights = balanced(weights)
+        if not isinstance(partners, Partners) or self.options.missing != "partner":
+            return self.residuals.weighted_sum(weights)
+        maps = self.present_residuals.weighted_sum(weights[:, self.present])
+        shifts = pixel_shifts(self.features[None], partners.cells[:, None], self.residuals.size)[:, 0]  # (N, C, 2)
+        lacking = partners.present & ~self.present
+        for map_, row, shift, missing in zip(maps, weights, shifts, lacking, strict=True):
+            map_ += self.residuals.part(missing).moved(shift[missing]).weighted_sum(row[missing])
+        return maps
+
+    def counted(self, partners: Tensor | Partners) -> Tensor:
+        """Which channels enter the sum; see `DDFV.missing`. Shape (C,) or (N, C), bool."""
+        if self.options.missing == "own":
+            return torch.ones_like(self.present)
+        if self.options.missing == "skip":
+            return self.present
+        if isinstance(partners, Partners):
+            return self.present | partners.present
+        raise InputError(
+            "a channel that the probe lacks is drawn where the partner has it, which embeddings do not tell; give "
+            "images, or choose missing='skip'"
+        )
+
+
+def embeddings_of(partners: Tensor | Partners) -> Tensor:
+    """The embeddings of partners, if that is not what they are. (N, D)."""
+    return partners.embeddings if isinstance(partners, Partners) else partners
+
+
+@torch.no_grad()
+def prepare_partners(images: Tensor, model: FaceRecognizer) -> Partners:
+    """What `PreparedProbe` wants to know of aligned faces (N, 3, H, W)."""
+    with eval_mode(model):
+        features = model.features(images.to(next(model.parameters(), images)))
+        return Partners(model.pool(features), channel_vectors(model, features) > 0, features.flatten(2).argmax(2))
 
 
 @torch.no_grad()
@@ -89,19 +156,20 @@ def prepare_probe(probe: Tensor, model: FaceRecognizer, method: str = "ddfv", **
         raise InputError("a tolerance needs the weights of one partner; leave it at 0 for a gallery")
     if model.decoder is None:
         raise InputError(f"{model.name} has no decoder; train one with `facexai train decoder`")
-    chosen = explainer if isinstance(explainer, DDFV) else DDFV(weight="product", **asdict(explainer))
+    chosen = explainer if isinstance(explainer, DDFV) else explainer.as_ddfv()
     if chosen.weight == "product" and not isinstance(model.head, MaxPoolHead):
         raise InputError("product weights need the partners' channel maxima, not their embeddings; choose method ddfv")
     with evaluation(FacePair(probe, probe), model):
         features = model.features(probe[None].to(next(model.parameters(), probe)))
-        present = channel_vectors(model, features)[0] > 0
         return PreparedProbe(
             pooled=model.pool(features)[0],
             changes=None if chosen.weight == "product" else channel_changes(model, features[0], chosen),
-            first_order=chosen.weight == "first-order",
-            counted=present if chosen.present_only else torch.ones_like(present),
+            present=channel_vectors(model, features)[0] > 0,
+            features=features[0],
             residuals=image_residuals(features, model.decoder, chosen)[0],
             threshold=resolve_threshold(chosen.threshold, model, channels=features.shape[1]),
+            fall=fall_of(chosen.weight, model),
+            options=chosen,
         )
 
 
@@ -113,7 +181,7 @@ def explain_gallery(
 
     Args:
         probe: an aligned face. Shape (3, H, W).
-        gallery: aligned faces, or the embeddings of faces. Shape (N, 3, H, W) or (N, D).
+        gallery: aligned faces, or, unless `missing="partner"`, their embeddings. Shape (N, 3, H, W) or (N, D).
         model: a network with a decoder.
         method: see `prepare_probe`.
         batch_size: partners embedded, or mapped, at once.
@@ -126,9 +194,8 @@ def explain_gallery(
     prepared = prepare_probe(probe, model, method, **options)
     maps, scores = [], []
     with evaluation(FacePair(probe, probe), model):
-        for partners in gallery.split(batch_size):
-            if partners.ndim == 4:
-                partners = model.embed(partners.to(next(model.parameters(), probe)))
+        for faces in gallery.split(batch_size):
+            partners = prepare_partners(faces, model) if faces.ndim == 4 else faces
             maps.append(prepared.maps(partners).to(probe.device))
             scores.append(prepared.scores(partners).to(probe.device))
     return torch.cat(maps), torch.cat(scores)

@@ -2,9 +2,10 @@
 
     H[p] = sum of w_i - T over the channels i whose maximum lies in cell p
 
-With the product weights w_i = F_Ai F_Bi / (|F_A| |F_B|) of a MaxPoolHead and T = 0 this sums to the cosine, exactly.
-Algorithm 1 of DDFV has the same weights and smears each over a learnt window of 46 pixels; with `weight` at its default
-this is that method's ablation: what is lost without the decoder.
+With the product weights w_i = F_Ai F_Bi / (|F_A| |F_B|) of a MaxPoolHead, T = 0, `missing="own"` and no balance this
+sums to the cosine, exactly. Algorithm 1 of DDFV has the same weights at the same places and smears each over a learnt
+window of 46 pixels; with the options at their defaults, which are those of `ddfv`, this is that method's ablation: what
+is lost without the decoder.
 
 Source: ours, as an ablation of Xu, Lu, Ebrahimi, "Discriminative Deep Feature Visualization for Explainable Face
 Recognition", Algorithm 1. With the product weights it is what Stylianou, Souvenir and Pless (2019) show of max pooling.
@@ -16,8 +17,16 @@ from typing import ClassVar, Literal
 import torch
 from torch.nn import functional as F
 
-from facexai.explainers.cells import Upsampling, cells_to_pixels, check_upsampling, place_at_maxima
-from facexai.explainers.ddfv import DDFV, Weight, channel_vectors, channel_weights, resolve_threshold
+from facexai.explainers.cells import Upsampling, cells_to_pixels, check_upsampling, place_in_cells
+from facexai.explainers.ddfv import (
+    DDFV,
+    Missing,
+    Weight,
+    balanced,
+    channel_places,
+    channel_weights,
+    resolve_threshold,
+)
 from facexai.explainers.interface import EXPLAINERS, images_for
 from facexai.models import FaceRecognizer
 from facexai.pairs import FacePair, Saliency
@@ -29,16 +38,18 @@ class MaxPool:
     """Channel weights at the cells of the channel maxima.
 
     Args:
-        weight: as for `DDFV`; `"product"` sums to the score on a MaxPoolHead. On any other head ablation takes away the
-            maximum of the channel, which is then where its weight belongs.
+        weight: as for `DDFV`; `"product"` sums to the score on a MaxPoolHead. On any other head the maximum of the
+            channel is taken away, which is then where its weight belongs.
+        missing: as for `DDFV`.
+        balance: as for `DDFV`.
         threshold: as for `DDFV`.
-        present_only: as for `DDFV`.
         upsampling: from cells to pixels: `"bilinear"`, or `"cell"`: one value a cell. Both keep the sum.
     """
 
     weight: Weight = DDFV.weight
+    missing: Missing = DDFV.missing
+    balance: bool = DDFV.balance
     threshold: float | Literal["margin"] = DDFV.threshold
-    present_only: bool = DDFV.present_only
     upsampling: Upsampling = "bilinear"
 
     unsigned: ClassVar[bool] = False
@@ -49,7 +60,7 @@ class MaxPool:
 
     def as_ddfv(self) -> DDFV:
         """The method whose weights these are."""
-        return DDFV(weight=self.weight, threshold=self.threshold, present_only=self.present_only)
+        return DDFV(weight=self.weight, missing=self.missing, balance=self.balance, threshold=self.threshold)
 
     @torch.no_grad()
     def __call__(self, pair: FacePair, model: FaceRecognizer) -> Saliency:
@@ -57,9 +68,8 @@ class MaxPool:
         features = model.features(images_for(model, pair))  # (2, C, h, w)
         probe, gallery = F.normalize(model.pool(features))
         weights = channel_weights(model, features, self.as_ddfv())  # (2, C)
-        weights = weights - resolve_threshold(self.threshold, model, channels=features.shape[1])
-        if self.present_only:
-            weights = weights * (channel_vectors(model, features) > 0)
-        cells = place_at_maxima(features, weights)  # (2, h, w)
-        maps = cells_to_pixels(cells, model.input_size, self.upsampling)
+        cells, counted = channel_places(model, features, self.missing)
+        weights = (weights - resolve_threshold(self.threshold, model, channels=features.shape[1])) * counted
+        grid = place_in_cells(balanced(weights) if self.balance else weights, cells, features)  # (2, h, w)
+        maps = cells_to_pixels(grid, model.input_size, self.upsampling)
         return Saliency(maps, float(probe @ gallery), repr(self))

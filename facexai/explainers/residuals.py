@@ -21,6 +21,7 @@ Precision:
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from typing import Literal
 
 import torch
@@ -54,6 +55,15 @@ class ImageResiduals:
 
     def __len__(self) -> int:
         return len(self.windows)
+
+    def part(self, channels: Tensor) -> "ImageResiduals":
+        """Some of the channels, by number or by a mask."""
+        left_out = None if self.left_out is None else self.left_out[channels]
+        return replace(self, windows=self.windows[channels], corners=self.corners[channels], left_out=left_out)
+
+    def moved(self, shifts: Tensor) -> "ImageResiduals":
+        """The same, each window moved by so many rows and columns of pixels. (C, 2)."""
+        return replace(self, corners=self.corners + shifts)
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
         """H = sum of weight x residual over the channels.
@@ -100,10 +110,15 @@ class ImageResiduals:
     @cached_property
     def _by_corner(self) -> tuple[Tensor, list[tuple[int, int, Tensor]]]:
         """Channels sorted by corner; for each corner its row, its column and the residuals there, as (n, s * s)."""
-        corners, corner_of_channel = torch.unique(self.corners, dim=0, return_inverse=True)
-        order = corner_of_channel.argsort(stable=True)
-        blocks = self.windows.flatten(1)[order].split(corner_of_channel.bincount().tolist())
-        return order, [(top, left, block) for (top, left), block in zip(corners.tolist(), blocks, strict=True)]
+        columns = self.size[1] + self.windows.shape[2]
+        key = self.corners[:, 0] * 2 * columns + self.corners[:, 1]  # one number for each corner
+        key, order = key.sort(stable=True)
+        _, counts = key.unique_consecutive(return_counts=True)
+        counts = counts.tolist()
+        first = [end - count for end, count in zip(accumulate(counts), counts, strict=True)]
+        corners = self.corners[order[first]].tolist()
+        blocks = self.windows.flatten(1)[order].split(counts)
+        return order, [(top, left, block) for (top, left), block in zip(corners, blocks, strict=True)]
 
     def _placed(self, count: int, summands: Iterable[tuple[int, int, Tensor]]) -> Tensor:
         """The sum of windows, each at its row and column, cut to the image: (count, s * s) each -> (count, H, W)."""

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from facexai.explainers.cells import Upsampling, cells_to_pixels, check_upsampling, place_at_maxima
+from facexai.explainers.cells import Upsampling, cells_to_pixels, check_upsampling, place_in_cells
 from facexai.explainers.interface import EXPLAINERS, images_for
 from facexai.explainers.scores import frozen
 from facexai.models import FaceRecognizer, MaxPoolHead
@@ -51,7 +51,7 @@ class Stylianou:
             features = model.features(images_for(model, pair))  # (2, C, h, w)
             embeddings = F.normalize(model.pool(features))
         if isinstance(model.head, MaxPoolHead):
-            cells = place_at_maxima(features, embeddings * embeddings.flip(0))
+            cells = place_in_cells(embeddings * embeddings.flip(0), features.flatten(2).argmax(2), features)
         else:
             cells = cell_parts(model, features)
         maps = cells_to_pixels(cells, model.input_size, self.upsampling)

@@ -17,19 +17,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def wanted_channels(weights: Tensor, features: Tensor, tolerance: float) -> Tensor:
+def wanted_channels(weights: Tensor, cells: Tensor, features: Tensor, tolerance: float) -> Tensor:
     """Which channels are worth decoding: all but the weakest, as many as the tolerance allows.
 
     Args:
         weights: what each residual will be multiplied by. Shape (N, C).
-        features: last spatial maps of the same images. Shape (N, C, h, w).
+        cells: where it will be drawn. Shape (N, C).
+        features: last spatial maps of the same images, for their size alone. Shape (N, C, h, w).
         tolerance: largest error of a map, as a share of the largest value that a map with these weights can have.
 
     Returns:
         Shape (N, C), bool.
     """
     order = weights.abs().argsort(dim=1)  # the weakest first
-    bounds = bounds_without(weights.abs().gather(1, order), features.flatten(2).argmax(2).gather(1, order), features)
+    bounds = bounds_without(weights.abs().gather(1, order), cells.gather(1, order), features)
     return torch.zeros_like(order, dtype=torch.bool).scatter(1, order, bounds > tolerance * bounds[:, -1:])
 
 
@@ -38,7 +39,7 @@ def bounds_without(strengths: Tensor, cells: Tensor, features: Tensor) -> Tensor
 
     Args:
         strengths: |weight| of each channel. Shape (N, C).
-        cells: where the channel has its maximum. Shape (N, C).
+        cells: where the channel is drawn. Shape (N, C).
         features: last spatial maps, for their size alone. Shape (N, C, h, w).
 
     Returns:

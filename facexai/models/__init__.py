@@ -87,7 +87,7 @@ def ddfv_iresnet50(normalize: bool = True) -> FaceRecognizer:
 
 @ARCHITECTURES.register("tutorial")
 def tutorial(normalize: bool = True) -> FaceRecognizer:
-    """The paper's network at a size that two processor cores train in an hour: the shipped checkpoint."""
+    """The paper's network at a size that two processor cores train in three hours: the shipped checkpoint."""
     return ddfv_iresnet(blocks=(1, 2, 2, 2), widths=(16, 32, 64, 256), stem_stride=2, normalize=normalize)
 
 

@@ -8,15 +8,18 @@ from importlib import resources
 from typing import Any
 
 
-def load_results(judge: str = "") -> list[dict[str, Any]]:
+def load_results(judge: str = "", folder: str = "methods") -> list[dict[str, Any]]:
     """Shipped reports of the judges whose name begins so, in the order of their file names; all where it is empty.
 
     Args:
         judge: `"hiding-game"`, `"insertion-deletion"`, `"localize"`, `"localize regions"`, `"sanity"`, ...
+        folder: `"methods"`: all methods; `"ablation"`: `ddfv` from its printed form to its default, step by step;
+            `"photographs"`: methods on real faces, for numbers alone.
 
     Returns:
         The JSON that the command of that judge wrote; an empty list where none is shipped.
     """
-    files = (file for file in resources.files("facexai.results").iterdir() if file.name.endswith(".json"))
-    reports = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(files, key=lambda file: file.name)]
-    return [report for report in reports if report["judge"].startswith(judge)]
+    reports = resources.files("facexai.results") / folder
+    files = (file for file in reports.iterdir() if file.name.endswith(".json")) if reports.is_dir() else ()
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(files, key=lambda file: file.name)]
+    return [report for report in found if report["judge"].startswith(judge)]

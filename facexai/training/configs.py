@@ -186,7 +186,7 @@ PRESETS["tutorial"] = replace(
 )
 PRESETS["tutorial-augmented"] = replace(
     PRESETS["tutorial"],
-    start="runs/tutorial",  # where `facexai train ddfv --preset tutorial --out runs/tutorial` has put its model
+    start="runs/tutorial",  # a finished run; the shipped network went through this preset twice, see its card
     augment=0.8,  # that run knows its images by heart: 97 % of them lie nearest to their own centre
     epochs=3,
     margin_epochs=0.25,  # the network knows the people already

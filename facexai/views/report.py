@@ -50,7 +50,7 @@ def strongest_channels(decomposition: Decomposition, count: int = 8) -> list[Cha
         decomposition: of the pair, by `facexai.explainers.decompose`.
         count: at most this many.
     """
-    weights = decomposition.balanced_weights().cpu()  # (2, C)
+    weights = decomposition.map_weights().cpu()  # (2, C)
     numbers = weights.abs().amax(0).topk(min(count, weights.shape[1])).indices.tolist()
     chosen = []
     for number in numbers:

@@ -81,6 +81,8 @@ class ThresholdExplorer(Explorer):
         """
         if len(decomposition.residuals) < 2:
             raise InputError("the explorer shows both faces; decompose the pair with which='both'.")
+        if decomposition.balance:
+            raise InputError("the explorer adds channels as they are; decompose the pair with balance=False.")
         stacks = zip(decomposition.residuals, decomposition.counted, strict=True)
         residuals = torch.stack([maps.stack() * counted[:, None, None] for maps, counted in stacks])
         options = {"score": decomposition.score, "start": decomposition.threshold, "threshold": threshold, **options}

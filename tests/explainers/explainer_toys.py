@@ -45,6 +45,27 @@ def patch_recognizer(patch: int = PATCH) -> FaceRecognizer:
     return FaceRecognizer(PatchTrunk(patch), head, PatchDecoder(patch), input_size=size).eval()
 
 
+class WanderingTrunk(PatchTrunk):
+    """As PatchTrunk, with 1.4 in the opposite cell, so that a patch darker than -.6 loses the maximum to it."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = super().forward(images).flatten(2)
+        return (features + 1.4 * torch.eye(GRID * GRID).flip(1)).unflatten(2, (GRID, GRID))
+
+
+class CellDecoder(nn.Module):
+    """Writes the sum of each cell over the channels to the patch of the cell."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.interpolate(features.sum(1, keepdim=True), scale_factor=PATCH).expand(-1, 3, -1, -1)
+
+
+def wandering_recognizer() -> FaceRecognizer:
+    """F_i is the mean of patch i, shown in patch i; where it falls below -.6, F_i is -.6, shown in patch 3 - i."""
+    model = patch_recognizer()
+    return FaceRecognizer(WanderingTrunk(), model.head, CellDecoder(), input_size=model.input_size).eval()
+
+
 def patch_image(*means: float, patch: int = PATCH) -> Tensor:
     """A grey image with these four patches."""
     patches = torch.tensor(means).view(1, 1, GRID, GRID)

@@ -1,12 +1,14 @@
 """Ablation weights equal what brute force finds: mask the channel, embed anew, compare the scores."""
 
+from typing import get_args
+
 import pytest
 import torch
 from explainer_toys import awkward_features
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facexai.explainers.ablation import ablation_changes, ablation_weights, head_columns
+from facexai.explainers.ablation import Fall, ablation_changes, ablation_weights, head_columns
 from facexai.explainers.residuals import mask_channel
 from facexai.models import FullyConnectedHead, GlobalDepthwiseHead, MaxPoolHead
 
@@ -119,21 +121,54 @@ def test_the_first_order_is_the_gradient_of_the_score(pair):
     score = F.cosine_similarity(probe, gallery, dim=0)
     gradient = torch.autograd.grad(score, probe)[0]
     changes = torch.randn(CHANNELS, CHANNELS).double()
-    linear = ablation_weights(probe.detach(), gallery, changes, first_order=True)
+    linear = ablation_weights(probe.detach(), gallery, changes, "first-order")
     assert torch.allclose(linear, -changes @ gradient)
 
     small = 1e-4 * changes
     exact = ablation_weights(probe.detach(), gallery, small)
-    assert torch.allclose(exact, ablation_weights(probe.detach(), gallery, small, first_order=True), atol=1e-6)
+    assert torch.allclose(exact, ablation_weights(probe.detach(), gallery, small, "first-order"), atol=1e-6)
     assert not torch.allclose(linear, ablation_weights(probe.detach(), gallery, changes), atol=1e-3)
 
 
 def test_first_order_mean_ablation_sums_to_zero(pair):
     head = make_head("max pooling")
     probe, gallery = head(pair)
-    weights = ablation_weights(probe, gallery, ablation_changes(head, pair[0]), first_order=True)
+    weights = ablation_weights(probe, gallery, ablation_changes(head, pair[0]), "first-order")
     assert float(weights.sum()) == pytest.approx(0, abs=1e-12)
     assert float(weights.abs().sum()) > 0.01
+
+
+@pytest.mark.parametrize("name", ["fully connected", "depthwise"])
+def test_the_fall_of_the_numerator_is_what_the_maximum_adds_to_it_on_an_affine_head(name, pair):
+    """By the gradient of the numerator with respect to the features: no column, no change and no masking is used."""
+    head = make_head(name)
+    features = pair[0].clone().requires_grad_(True)
+    pooled, partner = head(features[None])[0], head(pair[1][None])[0]
+    slopes = torch.autograd.grad(pooled @ partner / (pooled.detach().norm() * partner.norm()), features)[0]
+    maxima, cells = features.detach().flatten(1).max(1)
+    expected = maxima * slopes.flatten(1).gather(1, cells[:, None])[:, 0]
+    weights = ablation_weights(pooled.detach(), partner, ablation_changes(head, pair[0]), "numerator")
+    assert torch.allclose(weights, expected, atol=1e-12)
+    assert expected.min() < -1e-3 and expected.max() > 1e-3
+
+
+def test_the_fall_of_the_numerator_is_the_printed_product_on_a_normalised_maximum(pair):
+    head = make_head("max pooling")
+    pooled = head(pair)
+    probe, gallery = F.normalize(pooled)
+    weights = ablation_weights(pooled[0], pooled[1], ablation_changes(head, pair[0]), "numerator")
+    assert torch.allclose(weights, probe * gallery, atol=1e-12)
+    assert float(weights.sum()) == pytest.approx(float(probe @ gallery), abs=1e-12)
+
+
+def test_the_three_falls_of_one_change_are_those_known_by_hand():
+    """A = (3, 4), B = (1, 0), s = .6; without the first number A is (0, 4) and s is 0."""
+    probe, gallery, change = torch.tensor([3.0, 4]), torch.tensor([1.0, 0]), torch.tensor([[-3.0, 0]])
+    falls = {fall: float(ablation_weights(probe, gallery, change, fall)) for fall in get_args(Fall)}
+    assert falls == pytest.approx({"cosine": 0.6, "first-order": 0.6 - 0.6 * 0.36, "numerator": 0.6})
+    halved = {fall: float(ablation_weights(probe, gallery, change / 2, fall)) for fall in get_args(Fall)}
+    cosine = 0.6 - 1.5 / (1.5**2 + 4**2) ** 0.5
+    assert halved == pytest.approx({"cosine": cosine, "first-order": 0.3 - 0.3 * 0.36, "numerator": 0.3})
 
 
 def test_mean_ablation_of_identical_images_never_raises_the_score():

@@ -19,7 +19,8 @@ def test_it_is_the_difference_of_two_maps_known_by_hand():
     """Products (.36, .64) with the partner and (.48, .48) with the stranger; of the gallery image likewise."""
     pair = patch_pair((0.6, 0.8, 0, 0), (0.6, 0.8, 0, 0))
     stranger = patch_image(0.8, 0.6, 0, 0)
-    signed = contrast(pair, stranger, patch_recognizer(), "max-pool", weight="product", upsampling="cell").signed
+    options = {"weight": "product", "balance": False, "upsampling": "cell"}
+    signed = contrast(pair, stranger, patch_recognizer(), "max-pool", **options).signed
     for image in range(2):
         assert float(signed[image, :8, :8].sum()) == pytest.approx(0.36 - 0.48, abs=1e-5)
         assert float(signed[image, :8, 8:].sum()) == pytest.approx(0.64 - 0.48, abs=1e-5)
@@ -35,7 +36,10 @@ def test_several_references_count_by_their_mean_and_each_image_keeps_its_place(m
     assert torch.allclose(signed[1], plain[1] - (gallery[0] + gallery[1]) / 2, atol=1e-8)
 
 
-@pytest.mark.parametrize(("method", "options"), [("ddfv", {}), ("rise", {"masks": 20, "minimum": 20})])
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("ddfv", {}), ("ddfv", {"missing": "own", "balance": False}), ("rise", {"masks": 20, "minimum": 20})],
+)
 def test_methods_that_know_galleries_give_the_same_as_pair_by_pair(model, method, options):
     pair, other = smooth_pair(), smooth_images(1, seed=7)[0]
     signed = contrast(pair, other, model, method, **options).signed

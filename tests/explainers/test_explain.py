@@ -16,7 +16,7 @@ def model() -> FaceRecognizer:
 
 
 def test_an_unknown_method_lists_the_known_ones(model):
-    with pytest.raises(InputError, match=r"unknown explainer 'dvff'.*ddfv, ddfv-paper"):
+    with pytest.raises(InputError, match=r"unknown explainer 'dvff'.*ddfv, ddfv-gradient, ddfv-paper"):
         explain(smooth_pair(), model, "dvff")
     with pytest.raises(InputError, match="unknown explainer 'dvff'"):
         decompose(smooth_pair(), model, "dvff")

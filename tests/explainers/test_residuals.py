@@ -6,6 +6,7 @@ import pytest
 import torch
 from explainer_toys import PatchDecoder, awkward_features, random_decoder, smooth_images, tiny_recognizer
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from facexai.errors import InputError
 from facexai.explainers.local_residuals import batches, is_local
@@ -181,6 +182,39 @@ def test_many_partners_cost_one_weighted_sum_each():
     assert torch.allclose(residuals.weighted_sum(weights[2]), expected[2])
     assert torch.equal(residuals.map(7), residuals.stack()[7])
     assert len(residuals) == 16
+
+
+@pytest.mark.parametrize("algorithm", ["local", "batched", "literal"])
+def test_a_moved_residual_is_the_same_picture_elsewhere_cut_to_the_image(algorithm):
+    features = awkward_features()
+    residuals = channel_residuals(features, random_decoder(), algorithm)
+    cells = torch.randint(49, (16,), generator=torch.Generator().manual_seed(0))
+    cells[:4] = torch.tensor([48, 42, 6, 0])  # from each corner to the opposite one
+    own = features.flatten(1).argmax(1)
+    shifts = 16 * torch.stack([cells // 7 - own // 7, cells % 7 - own % 7], dim=1)
+    moved = residuals.moved(shifts)
+    expected = torch.zeros(16, 112, 112).double()
+    for channel, (down, right) in enumerate(shifts.tolist()):
+        source = F.pad(residuals.map(channel), (112, 112, 112, 112))  # pads with zeros
+        expected[channel] = source[112 - down : 224 - down, 112 - right : 224 - right]
+    assert torch.equal(moved.stack(), expected)
+    weights = torch.linspace(-1, 1.5, 16).double()
+    assert torch.allclose(moved.weighted_sum(weights), torch.einsum("c,chw->hw", weights, expected), atol=1e-12)
+    assert float(moved.stack()[:4].amax((1, 2)).min()) > 0
+    assert torch.equal(residuals.moved(torch.zeros_like(shifts)).stack(), residuals.stack())
+
+
+@pytest.mark.parametrize("algorithm", ["local", "literal"])
+def test_a_part_is_some_of_the_channels_in_their_order(algorithm):
+    residuals = channel_residuals(awkward_features(), random_decoder(), algorithm)
+    mask = torch.arange(16) % 3 == 1
+    assert torch.equal(residuals.part(mask).stack(), residuals.stack()[1::3])
+    assert torch.equal(residuals.part(torch.tensor([9, 2])).stack(), residuals.stack()[[9, 2]])
+    nothing = residuals.part(torch.zeros_like(mask))
+    assert len(nothing) == 0 and nothing.weighted_sum(torch.zeros(0).double()).abs().max() == 0
+    wanted = torch.arange(16)[None] < 8
+    left_out = local_residuals(awkward_features()[None], random_decoder(), wanted=wanted)[0]
+    assert torch.equal(left_out.part(mask).left_out, ~wanted[0, 1::3])
 
 
 def test_two_images_in_one_pass_are_two_images():

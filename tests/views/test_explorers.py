@@ -1,6 +1,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -124,6 +125,7 @@ def decomposition(residuals: np.ndarray, weights: np.ndarray, counted: np.ndarra
         residuals=tuple(stacks),
         score=0.43,
         threshold=0.01,
+        balance=False,
         method="ddfv",
     )
 
@@ -137,6 +139,14 @@ def test_the_explorer_of_a_decomposition_shows_its_map(pair: FacePair, residuals
         np.testing.assert_allclose(
             explorer.maps_at(threshold), parts.saliency(threshold).signed, atol=1e-5, err_msg=str(threshold)
         )
+
+
+def test_a_balanced_map_is_not_linear_in_the_threshold_and_is_refused(
+    pair: FacePair, residuals: np.ndarray, weights: np.ndarray
+):
+    parts = replace(decomposition(residuals, weights, np.ones(weights.shape, bool)), balance=True)
+    with pytest.raises(InputError, match="decompose the pair with balance=False"):
+        ThresholdExplorer.of(parts, pair)
 
 
 def test_quantised_values_are_within_half_a_step():

@@ -109,7 +109,10 @@ def test_channels_are_shown_with_their_weights(tmp_path: Path, pair: FacePair, s
     assert "channels that mattered most" not in read(write_report(tmp_path, pair, saliency))
 
 
-def test_the_strongest_channels_of_a_decomposition_come_first(residuals: np.ndarray, weights: np.ndarray):
+@pytest.mark.parametrize("balance", [True, False])
+def test_the_channels_with_the_largest_share_in_the_map_come_first(
+    balance: bool, residuals: np.ndarray, weights: np.ndarray
+):
     stacks = [ImageResiduals(torch.from_numpy(maps), torch.zeros(len(maps), 2).long(), (48, 48)) for maps in residuals]
     parts = Decomposition(
         features=torch.zeros(1),
@@ -120,11 +123,16 @@ def test_the_strongest_channels_of_a_decomposition_come_first(residuals: np.ndar
         residuals=tuple(stacks),
         score=0.4,
         threshold=0.02,
+        balance=balance,
         method="ddfv",
     )
     chosen = strongest_channels(parts, count=3)
-    strength = np.abs(weights - 0.02).max(axis=0)
+    shares = weights - 0.02
+    if balance:
+        sides = [np.where(shares * sign > 0, shares, 0) for sign in (1, -1)]
+        shares = sum(side / np.abs(side).sum(axis=1, keepdims=True) for side in sides)
+    strength = np.abs(shares).max(axis=0)
     assert [channel.number for channel in chosen] == list(np.argsort(-strength)[:3])
     for channel in chosen:
         np.testing.assert_allclose(channel.residuals, residuals[:, channel.number], atol=1e-6)
-        np.testing.assert_allclose(channel.weights, weights[:, channel.number] - 0.02, atol=1e-6)
+        np.testing.assert_allclose(channel.weights, shares[:, channel.number], atol=1e-6)
