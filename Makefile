@@ -52,7 +52,7 @@ lock: $(INSTALLED)     ## re-record the checked outputs of the notebooks; read t
 	for notebook in $(NOTEBOOKS); do \
 	    $(BIN)/papermill $$notebook $$notebook --cwd notebooks --no-progress-bar || exit 1; done
 # --keep-count: nbval fails on a recorded output whose cell has no execution count.
-	$(BIN)/nbstripout --keep-count $(NOTEBOOKS) \
+	$(BIN)/nbstripout --keep-count --keep-id $(NOTEBOOKS) \
 	    --extra-keys 'metadata.widgets metadata.papermill cell.metadata.papermill cell.metadata.execution'
 
 serve:                 ## show the built book on http://127.0.0.1:8000
