@@ -1,0 +1,13 @@
+"""Frontalizers: profile embeddings -> what the face would have from the front. One file a method, one interface."""
+
+from facexai.models.frontalizers.agpm import AGPM as AGPM
+from facexai.models.frontalizers.agpm import progressive_gates as progressive_gates
+from facexai.models.frontalizers.attention import AttentionModule as AttentionModule
+from facexai.models.frontalizers.dream import DREAM as DREAM
+from facexai.models.frontalizers.dream import yaw_gate as yaw_gate
+from facexai.models.frontalizers.fspfm import FSPFM as FSPFM
+from facexai.models.frontalizers.interface import FRONTALIZERS as FRONTALIZERS
+from facexai.models.frontalizers.interface import Frontalizer as Frontalizer
+from facexai.models.frontalizers.interface import build_frontalizer as build_frontalizer
+from facexai.models.frontalizers.pad import PADLike as PADLike
+from facexai.models.frontalizers.pam import PAMLike as PAMLike
