@@ -1,4 +1,4 @@
-"""Losses of the DDFV paper: L = L_id + lambda * L_rec (eq. 2), with ArcFace for L_id and MSE for L_rec."""
+"""ArcFaceLoss: who is it? L_id of the DDFV paper, L_arcface of the FSPFM paper."""
 
 import math
 
@@ -66,15 +66,3 @@ class ArcFaceLoss(nn.Module):
             clamped - self.margin * math.sin(self.margin),
         )
         return cosine + (shifted - cosine).detach() if self.straight_through else shifted
-
-
-def reconstruction_loss(reconstruction: Tensor, images: Tensor) -> Tensor:
-    """L_rec: mean squared error between faces and their reconstructions, both (N, 3, H, W) in [-1, 1].
-
-    Source: DDFV paper, III.C.
-    """
-    if reconstruction.shape != images.shape:
-        raise InputError(
-            f"reconstruction must be {tuple(images.shape)} like the images; got {tuple(reconstruction.shape)}"
-        )
-    return F.mse_loss(reconstruction, images)
