@@ -92,9 +92,21 @@ def describe_failure(error: BaseException) -> tuple[int, str]:
 
 def check_json_target(target: str | None) -> str | None:
     """Refuse a --json file that cannot be written before any work is done."""
-    if target and target != "-" and (Path(target).is_dir() or not Path(target).absolute().parent.is_dir()):
-        raise InputError(f"--json takes a file in a folder that exists, or - for stdout; got {target}")
-    return target
+    if not target or target == "-":
+        return target
+    file = Path(target).resolve()  # a link stays, what it leads to is written
+    if (file.exists() and not file.is_file()) or not file.parent.is_dir() or not is_writable(file.parent):
+        raise InputError(f"--json takes a file in a folder that can be written, or - for stdout; got {target}")
+    return str(file)
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether a file can be made in a folder: tried, as permissions do not tell of file systems that take none."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def check_out_folder(out: Path | None) -> Path | None:
@@ -102,7 +114,7 @@ def check_out_folder(out: Path | None) -> Path | None:
     if out is None:
         return None
     nearest = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+    if not nearest.is_dir() or not is_writable(nearest):
         raise InputError(f"--out takes a folder that can be written; {nearest} cannot")
     return out
 
@@ -110,7 +122,19 @@ def check_out_folder(out: Path | None) -> Path | None:
 Probe = Annotated[str, typer.Argument(help="Photo in question.", show_default=False)]
 Gallery = Annotated[str, typer.Argument(help="Photo to compare it with.", show_default=False)]
 Model = Annotated[str, typer.Option(help="Shipped name, saved folder, or ARCHITECTURE@FILE.")]
-Threshold = Annotated[float | None, typer.Option(help="Decision threshold on the score, in place of the model's own.")]
+
+
+def check_threshold(threshold: float | None) -> float | None:
+    """Refuse a threshold that no score can have."""
+    if threshold is not None and not -1 <= threshold <= 1:
+        raise InputError(f"--threshold takes a score, from -1 to 1; got {threshold}")
+    return threshold
+
+
+Threshold = Annotated[
+    float | None,
+    typer.Option(callback=check_threshold, help="Decision threshold on the score, in place of the model's own."),
+]
 Align = Annotated[
     bool, typer.Option(" /--no-align", show_default=False, help="The photos are aligned 112x112 crops already.")
 ]
@@ -435,6 +459,8 @@ def localize(
     from facexai.benchmarks import PairListBenchmark, localization
 
     with reporting(json) as result:
+        if (pairs or images) and preset != "patch":
+            raise InputError(f"--pairs and --images belong to the preset 'patch'; {preset} brings its own images")
         data = PairListBenchmark(pairs, images).load() if pairs or images else None
         judge = localization(preset, data)
         judge = replace(judge, source=with_settings(judge.source, settings))
@@ -748,7 +774,7 @@ def list_names(kind: Annotated[str, typer.Argument(metavar="models|methods|bench
     """List what can be chosen by name."""
     for name, item in known(kind).items():
         first_line = (item.__doc__ or "").strip().partition("\n")[0]
-        print(f"{name:20}{first_line}".rstrip())
+        print(f"{name:22}{first_line}".rstrip())
 
 
 def known(kind: str) -> Mapping[str, Any]:

@@ -28,6 +28,7 @@ from facexai.benchmarks.judges import (
 from facexai.benchmarks.randomization import Cascade
 from facexai.benchmarks.strangers import stranger_rows
 from facexai.benchmarks.verification import VerificationSet
+from facexai.errors import InputError
 from facexai.models import FaceRecognizer
 from facexai.pairs import FacePair
 
@@ -60,6 +61,10 @@ class Sanity(Judge):
     steps: int = 5
     noise: float = 0.02
     seed: int = 42
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(f"steps must be at least 1; got {self.steps}")
 
     name = "sanity"
     metrics = (

@@ -124,7 +124,9 @@ class Decomposition:
 @EXPLAINERS.register("ddfv")
 @dataclass(frozen=True)
 class DDFV:
-    """Algorithm 1 in the form that was found to be the best; `Deviations` above says what differs from the printed one.
+    """Algorithm 1 in balance: what a face lacks is drawn where its partner has it, and both sides weigh the same.
+
+    `Deviations` of this module says what differs from the printed form, and why.
 
     Args:
         weight: `"contribution"`: what the channel adds to the score, the length of the embedding kept (on an affine

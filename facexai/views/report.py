@@ -147,11 +147,19 @@ def render_page(
         maps=_maps(shown, scale_of(saliency)),
         method=escape(method_name(saliency)),
         limit=f"{scale_of(saliency):.3g}",
+        balance=_balance(saliency),
         channels=_channels(pair, channels),
         model_limits=f"<li><b>{escape(model_limits)}</b></li>" if model_limits else "",
         threshold_limit=_threshold_limit(threshold),
         details=_details(pair, saliency, verdict, model_name, details),
     )
+
+
+def _balance(saliency: Saliency) -> str:
+    """What colours of different maps tell when they are compared."""
+    if "balance=True" in saliency.method:
+        return "On each face the evidence for one person and for two weigh the same: compare places, not strengths."
+    return "Colours can be compared between maps and between faces."
 
 
 def _score_line(verdict: Verdict) -> str:
@@ -198,7 +206,8 @@ def _channels(pair: FacePair, channels: Sequence[Channel]) -> str:
         f'<div class="channels">{figures}</div>'
         '<p class="note">Each pair of pictures is one feature channel of the network, on the probe and on the gallery '
         "face. It is coloured where the reconstructed face changes when the channel's strongest position is set to "
-        "zero. The number below is its weight in the map of that face: what it added to the score.</p>"
+        "zero; a channel that a face lacks may be drawn where the other face has it. The number below is its weight in "
+        "the map of that face.</p>"
         "</section>"
     )
 

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,13 @@ def test_names_cannot_become_markup(tmp_path: Path, pair: FacePair, saliency: Sa
 def test_dollar_signs_in_names_stay(tmp_path: Path, pair: FacePair, saliency: Saliency):
     named = FacePair(pair.probe, pair.gallery, name="$title ${style} $$")
     assert "$title ${style} $$" in read(write_report(tmp_path, named, saliency))
+
+
+def test_a_balanced_map_says_that_strengths_cannot_be_compared(tmp_path: Path, pair: FacePair, saliency: Saliency):
+    plain = read(write_report(tmp_path, pair, saliency))
+    assert "Colours can be compared" in plain and "compare places" not in plain
+    balanced = read(write_report(tmp_path, pair, replace(saliency, method="DDFV(balance=True)")))
+    assert "compare places, not strengths" in balanced and "Colours can be compared" not in balanced
 
 
 def test_the_archive_gives_back_the_raw_maps(tmp_path: Path, pair: FacePair, saliency: Saliency):
