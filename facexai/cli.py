@@ -459,8 +459,6 @@ def localize(
     from facexai.benchmarks import PairListBenchmark, localization
 
     with reporting(json) as result:
-        if (pairs or images) and preset != "patch":
-            raise InputError(f"--pairs and --images belong to the preset 'patch'; {preset} brings its own images")
         data = PairListBenchmark(pairs, images).load() if pairs or images else None
         judge = localization(preset, data)
         judge = replace(judge, source=with_settings(judge.source, settings))
@@ -516,7 +514,7 @@ def judge_maps(
     network, entrants = load_network(model), read_methods(methods)
     (results,) = judge_methods([make_judge()], network, limit=limit, **entrants)
     print(table(results, width=shutil.get_terminal_size((120, 24)).columns))
-    return {"benchmark": name} | results.to_json()
+    return {"benchmark": name, "asked": {"methods": methods, "limit": limit}} | results.to_json()
 
 
 def read_methods(text: str | None) -> dict[str, Any]:

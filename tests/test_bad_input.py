@@ -173,7 +173,6 @@ WRONG_USAGE = {
     "explain a.png b.png --out /proc/out": "--out takes a folder",
     "verify a.png b.png --threshold nan": "--threshold takes a score, from -1 to 1; got nan",
     "verify a.png b.png --threshold 7": "--threshold takes a score, from -1 to 1; got 7",
-    "localize regions --pairs a.png": "belong to the preset 'patch'",
     "sanity --set steps=0": "steps must be at least 1; got 0",
     "explain a.png b.png --out a.png/out": "--out takes a folder",
     "benchmark nonsense": "unknown benchmark 'nonsense'",

@@ -68,6 +68,7 @@ def test_json_has_every_method_with_its_interval_and_its_difference_to_ddfv(name
 def test_a_method_may_be_judged_on_fewer_pairs(files, tmp_path, capsys):
     assert command("hiding-game", files, "--methods", "centre,random:seed=7@6", "--json", str(tmp_path / "r.json")) == 0
     report = json.loads((tmp_path / "r.json").read_text())
+    assert report["asked"]["methods"] == "centre,random:seed=7@6"
     assert {name: line["pairs"] for name, line in report["methods"].items()} == {
         "ddfv": PAIRS,
         "centre": PAIRS,

@@ -189,5 +189,9 @@ def run_of(report: Report) -> str:
     command = report["judge"].partition(" ")[0]
     counts = {name: pairs_of(report, name) for name in report["methods"]}
     limited = [f"{name}@{count}" for name, count in counts.items() if count < report["pairs"]]
-    methods = f" --methods {','.join(['all', *limited])}" if limited else ""
-    return f"facexai {command} {report['benchmark']} --model {report['model']} --limit {report['pairs']}{methods}"
+    asked = {"limit": report["pairs"], "methods": ",".join(["all", *limited]) if limited else None}
+    asked |= report.get("asked", {})
+    own = "" if report["rendered"] else " --pairs CSV --images DIR"
+    limit = "" if asked["limit"] is None else f" --limit {asked['limit']}"
+    methods = "" if asked["methods"] is None else f" --methods {asked['methods']}"
+    return f"facexai {command} {report['benchmark']}{own} --model {report['model']}{limit}{methods}"

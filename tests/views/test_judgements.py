@@ -138,6 +138,15 @@ def test_tables_have_pairs_and_say_how_they_rank_where_methods_differ_in_pairs(u
     assert list(show_standings(uneven).layout.yaxis.categoryarray) == ["gradient", "ddfv", "centre"], "best on top"
 
 
+def test_a_report_that_knows_what_was_asked_for_names_that_and_no_more(report):
+    asked = {**report, "asked": {"methods": "ddfv,centre:sigma=0.3@5", "limit": None}}
+    assert "facexai hiding-game synthetic-lfw --model tutorial --methods ddfv,centre:sigma=0.3@5." in (
+        standings_table(asked).note
+    )
+    photographs = {**report, "rendered": False, "asked": {"methods": None, "limit": 80}}
+    assert "synthetic-lfw --pairs CSV --images DIR --model tutorial --limit 80." in standings_table(photographs).note
+
+
 def test_tables_say_nothing_of_pairs_where_all_methods_have_the_same(report):
     for line in report["methods"].values():
         line["pairs"] = 100
