@@ -4,6 +4,7 @@ The embeddings of the masked images of A do not depend on B. They are N x D numb
 of N scores with N masks, and the network is not run again.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -103,7 +104,7 @@ def embed_until(
     return masked
 
 
-class MaskingExplainer:
+class MaskingExplainer(ABC):
     """What the methods of this family share: prepare an image once, then map it against any partners.
 
     Subclasses are frozen dataclasses whose fields are the options.
@@ -111,6 +112,7 @@ class MaskingExplainer:
 
     unsigned: ClassVar[bool] = False
 
+    @abstractmethod
     def prepare(self, image: Tensor, model: FaceRecognizer, partners: Tensor) -> Any:
         """All that needs the network. Only an early stop looks at the partners.
 
@@ -119,11 +121,10 @@ class MaskingExplainer:
             model: in eval mode.
             partners: embeddings of unit norm. Shape (P, D).
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def maps(self, prepared: Any, partners: Tensor) -> Tensor:
         """Signed maps of the prepared image against each partner. (P, D) -> (P, H, W)."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def __call__(self, pair: FacePair, model: FaceRecognizer) -> Saliency:

@@ -5,6 +5,8 @@
 RISE divides it by the probability to keep a pixel, CorrRISE by both standard deviations.
 """
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -64,13 +66,13 @@ class RandomMasking(MaskingExplainer):
     minimum: int
     chunk: int
 
+    @abstractmethod
     def sample(self, size: tuple[int, int]) -> Masks:
         """The masks for images of this size, always the same ones."""
-        raise NotImplementedError
 
+    @abstractmethod
     def standard_errors(self, prepared: MaskedEmbeddings, partners: Tensor) -> Tensor:
         """Of each pixel of `maps`: by how much it would differ with other masks. (P, D) -> (P, H, W)."""
-        raise NotImplementedError
 
     def noise(self, prepared: MaskedEmbeddings, partners: Tensor) -> Tensor:
         """Standard error / contrast of each map: root mean square over pixels / standard deviation. (P, D) -> (P,)."""

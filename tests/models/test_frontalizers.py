@@ -13,6 +13,7 @@ from facexai.models.frontalizers import (
     FRONTALIZERS,
     FSPFM,
     AttentionModule,
+    Frontalizer,
     PADLike,
     PAMLike,
     build_frontalizer,
@@ -303,3 +304,11 @@ def test_a_frontalizer_can_be_made_again_from_its_architecture():
     second = build_frontalizer(kind["name"], kind["dimension"], kind["pose_size"], **kind["options"]).double().eval()
     second.load_state_dict(first.state_dict())
     assert torch.equal(first(x, pose), second(x, pose))
+
+
+def test_a_frontalizer_without_a_formula_cannot_be_made():
+    class Unfinished(Frontalizer):
+        pass
+
+    with pytest.raises(TypeError, match="frontalize"):
+        Unfinished(4, 1)

@@ -1,5 +1,6 @@
 """What every frontalizer is, where it is found by name, and `build_frontalizer`, which makes one."""
 
+from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from facexai.errors import InputError
 from facexai.registry import Registry
 
 
-class Frontalizer(nn.Module):
+class Frontalizer(nn.Module, ABC):
     """Moves an embedding towards what the same face would have, seen from the front: M_g of the FSPFM paper, eq. (1).
 
     Args:
@@ -46,9 +47,9 @@ class Frontalizer(nn.Module):
             )
         return self.frontalize(embedding, pose)
 
+    @abstractmethod
     def frontalize(self, embedding: Tensor, pose: Tensor) -> Tensor:
         """The formula of the method, on arguments of the right shapes."""
-        raise NotImplementedError
 
 
 FRONTALIZERS: Registry[type[Frontalizer]] = Registry("frontalizer")
