@@ -24,6 +24,7 @@ Deviations:
 
 import math
 import warnings
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -113,17 +114,36 @@ class Decomposition:
 
     def map_weights(self, threshold: float | None = None) -> Tensor:
         """What each residual is multiplied by: weight - T, 0 where a channel does not count, balanced. Shape (2, C)."""
-        weights = (self.weights - (self.threshold if threshold is None else threshold)) * self.counted
-        return balanced(weights) if self.balance else weights
+        threshold = self.threshold if threshold is None else threshold
+        return weights_in_map(self.weights, self.counted, threshold, self.balance)
 
     def top_channels(self, count: int = 8) -> Tensor:
         """The channels with the largest share in the map of each image, largest first. Shape (2, count)."""
         return self.map_weights().abs().topk(min(count, self.weights.shape[1])).indices
 
 
+class Algorithm1(ABC):
+    """What `ddfv` and `ddfv-paper` share. Subclasses are frozen dataclasses whose fields are the options."""
+
+    def __post_init__(self) -> None:
+        check_options(self.as_ddfv())
+
+    def __call__(self, pair: FacePair, model: FaceRecognizer) -> Saliency:
+        """S, S+ and S- of Algorithm 1, as one signed map H for each image."""
+        return self.decompose(pair, model).saliency()
+
+    def decompose(self, pair: FacePair, model: FaceRecognizer) -> Decomposition:
+        """The parts of the map, for a model in eval mode."""
+        return run_algorithm_1(pair, model, self.as_ddfv(), method=repr(self))
+
+    @abstractmethod
+    def as_ddfv(self) -> "DDFV":
+        """The same in terms of `DDFV`."""
+
+
 @EXPLAINERS.register("ddfv")
 @dataclass(frozen=True)
-class DDFV:
+class DDFV(Algorithm1):
     """Algorithm 1 in balance: what a face lacks is drawn where its partner has it, and both sides weigh the same.
 
     `Deviations` of this module says what differs from the printed form, and why.
@@ -165,21 +185,14 @@ class DDFV:
     tolerance: float = 0.0
     chunk: int = 128
 
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    def __call__(self, pair: FacePair, model: FaceRecognizer) -> Saliency:
-        """S, S+ and S- of Algorithm 1, as one signed map H for each image."""
-        return self.decompose(pair, model).saliency()
-
-    def decompose(self, pair: FacePair, model: FaceRecognizer) -> Decomposition:
-        """The parts of the map, for a model in eval mode."""
-        return run_algorithm_1(pair, model, self, method=repr(self))
+    def as_ddfv(self) -> "DDFV":
+        """Itself."""
+        return self
 
 
 @EXPLAINERS.register("ddfv-paper")
 @dataclass(frozen=True)
-class DDFVPaper:
+class DDFVPaper(Algorithm1):
     """Algorithm 1 with its printed weights, F_A x F_B - T.
 
     F is the output of a MaxPoolHead; for any other head it is the vector of channel maxima, and a warning says how
@@ -206,17 +219,6 @@ class DDFVPaper:
     tolerance: float = 0.0
     chunk: int = 128
 
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    def __call__(self, pair: FacePair, model: FaceRecognizer) -> Saliency:
-        """S, S+ and S- of Algorithm 1, as one signed map H for each image."""
-        return self.decompose(pair, model).saliency()
-
-    def decompose(self, pair: FacePair, model: FaceRecognizer) -> Decomposition:
-        """The parts of the map, for a model in eval mode."""
-        return run_algorithm_1(pair, model, self.as_ddfv(), method=repr(self))
-
     def as_ddfv(self) -> DDFV:
         """The same in terms of `DDFV`."""
         return DDFV(weight="product", missing="own", balance=False, **asdict(self))
@@ -235,7 +237,7 @@ def decompose(pair: FacePair, model: FaceRecognizer, method: str = "ddfv", **opt
         InputError: as `explain`, and for a method that has no channels to show.
     """
     explainer = make_explainer(method, **options)
-    if not isinstance(explainer, DDFV | DDFVPaper):
+    if not isinstance(explainer, Algorithm1):
         raise InputError(f"'{method}' does not work by channels; choose ddfv or ddfv-paper")
     with evaluation(pair, model):
         return explainer.decompose(pair, model)
@@ -299,6 +301,12 @@ def pixel_shifts(features: Tensor, cells: Tensor, size: tuple[int, int]) -> Tens
     own = features.flatten(2).argmax(2)
     rows, columns = cells // width - own // width, cells % width - own % width
     return torch.stack([rows * (size[0] // height), columns * (size[1] // width)], dim=-1)
+
+
+def weights_in_map(weights: Tensor, counted: Tensor, threshold: float, balance: bool) -> Tensor:
+    """What residuals are multiplied by: weight - T, 0 where a channel does not count, balanced if chosen. (..., C)."""
+    weights = (weights - threshold) * counted
+    return balanced(weights) if balance else weights
 
 
 def balanced(weights: Tensor) -> Tensor:
@@ -399,11 +407,11 @@ def resolve_threshold(threshold: float | str, model: FaceRecognizer, channels: i
     return float(threshold)
 
 
-def check_options(options: DDFV | DDFVPaper) -> None:
+def check_options(options: DDFV) -> None:
     """Raise `InputError` for a value that an option does not take."""
     for name, choices in CHOICES.items():
-        value, known = getattr(options, name, None), get_args(choices)
-        if value is not None and value not in known:
+        value, known = getattr(options, name), get_args(choices)
+        if value not in known:
             raise InputError(f"unknown {name} '{value}'; choose one of {', '.join(known)}")
     threshold = options.threshold
     if threshold != "margin" and not (isinstance(threshold, int | float) and math.isfinite(threshold)):

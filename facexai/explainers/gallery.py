@@ -16,14 +16,14 @@ from facexai.errors import InputError
 from facexai.explainers.ablation import Fall, ablation_weights
 from facexai.explainers.ddfv import (
     DDFV,
-    DDFVPaper,
-    balanced,
+    Algorithm1,
     channel_changes,
     channel_vectors,
     fall_of,
     image_residuals,
     pixel_shifts,
     resolve_threshold,
+    weights_in_map,
 )
 from facexai.explainers.interface import eval_mode, evaluation, make_explainer
 from facexai.explainers.residuals import ImageResiduals
@@ -96,10 +96,8 @@ class PreparedProbe:
         Raises:
             InputError: embeddings, where the places of the partners' channels are needed.
         """
-        weights = self.weights(partners) - (self.threshold if threshold is None else threshold)
-        weights = weights * self.counted(partners)
-        if self.options.balance:
-            weights = balanced(weights)
+        threshold = self.threshold if threshold is None else threshold
+        weights = weights_in_map(self.weights(partners), self.counted(partners), threshold, self.options.balance)
         if not isinstance(partners, Partners) or self.options.missing != "partner":
             return self.residuals.weighted_sum(weights)
         maps = self.present_residuals.weighted_sum(weights[:, self.present])
@@ -150,13 +148,13 @@ def prepare_probe(probe: Tensor, model: FaceRecognizer, method: str = "ddfv", **
         InputError: as `explain`, and for a method or an option that needs the partner at once.
     """
     explainer = make_explainer(method, **options)
-    if not isinstance(explainer, DDFV | DDFVPaper):
+    if not isinstance(explainer, Algorithm1):
         raise InputError(f"'{method}' does not work by channels; choose ddfv or ddfv-paper")
-    if explainer.tolerance:
+    chosen = explainer.as_ddfv()
+    if chosen.tolerance:
         raise InputError("a tolerance needs the weights of one partner; leave it at 0 for a gallery")
     if model.decoder is None:
         raise InputError(f"{model.name} has no decoder; train one with `facexai train decoder`")
-    chosen = explainer if isinstance(explainer, DDFV) else explainer.as_ddfv()
     if chosen.weight == "product" and not isinstance(model.head, MaxPoolHead):
         raise InputError("product weights need the partners' channel maxima, not their embeddings; choose method ddfv")
     with evaluation(FacePair(probe, probe), model):

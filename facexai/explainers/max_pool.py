@@ -22,10 +22,10 @@ from facexai.explainers.ddfv import (
     DDFV,
     Missing,
     Weight,
-    balanced,
     channel_places,
     channel_weights,
     resolve_threshold,
+    weights_in_map,
 )
 from facexai.explainers.interface import EXPLAINERS, images_for
 from facexai.models import FaceRecognizer
@@ -69,7 +69,8 @@ class MaxPool:
         probe, gallery = F.normalize(model.pool(features))
         weights = channel_weights(model, features, self.as_ddfv())  # (2, C)
         cells, counted = channel_places(model, features, self.missing)
-        weights = (weights - resolve_threshold(self.threshold, model, channels=features.shape[1])) * counted
-        grid = place_in_cells(balanced(weights) if self.balance else weights, cells, features)  # (2, h, w)
+        threshold = resolve_threshold(self.threshold, model, channels=features.shape[1])
+        shares = weights_in_map(weights, counted, threshold, self.balance)
+        grid = place_in_cells(shares, cells, features)  # (2, h, w)
         maps = cells_to_pixels(grid, model.input_size, self.upsampling)
         return Saliency(maps, float(probe @ gallery), repr(self))
