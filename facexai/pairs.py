@@ -55,6 +55,8 @@ class Saliency:
             Shape (2, H, W).
         score: cosine similarity of the pair.
         method: name of the explainer, with its options (`repr` of the explainer is the record of the experiment).
+        balanced: on each face the evidence for the pair and that against it weigh the same, so that places can be
+            compared, and strengths cannot.
 
     Source: DDFV paper, Algorithm 1: S = |H|, S+ = ReLU(H), S- = ReLU(-H) are three readings of one signed map H.
     """
@@ -62,6 +64,7 @@ class Saliency:
     signed: Tensor
     score: float
     method: str
+    balanced: bool = False
 
     @property
     def similarity(self) -> Tensor:

@@ -105,7 +105,7 @@ class Decomposition:
         weights = self.map_weights(threshold)
         maps = [residuals.weighted_sum(row) for residuals, row in zip(self.residuals, weights, strict=False)]
         maps += [torch.zeros_like(maps[0])] * (2 - len(maps))
-        return Saliency(torch.stack(maps), self.score, self.method)
+        return Saliency(torch.stack(maps), self.score, self.method, balanced=self.balance)
 
     def error_bound(self, threshold: float | None = None) -> list[float]:
         """How far each map may lie, in any pixel, from the map of all channels; 0 without a `tolerance`."""

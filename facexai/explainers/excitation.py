@@ -65,7 +65,7 @@ class ExcitationBackprop:
             mate, dual = excited.winning(partners, self.layer), excited.winning(-partners, self.layer)
         contrast = contrasted(mate, dual, self.truncate) - contrasted(dual, mate, self.truncate)
         maps = gaussian_blur(cells_to_pixels(contrast, model.input_size), self.blur)
-        return Saliency(maps, float(embeddings[0] @ embeddings[1]), repr(self))
+        return Saliency(maps, float(embeddings[0] @ embeddings[1]), repr(self), balanced=True)
 
 
 class ExcitedImages:

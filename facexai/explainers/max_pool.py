@@ -73,4 +73,4 @@ class MaxPool:
         shares = weights_in_map(weights, counted, threshold, self.balance)
         grid = place_in_cells(shares, cells, features)  # (2, h, w)
         maps = cells_to_pixels(grid, model.input_size, self.upsampling)
-        return Saliency(maps, float(probe @ gallery), repr(self))
+        return Saliency(maps, float(probe @ gallery), repr(self), balanced=self.balance)

@@ -157,7 +157,7 @@ def render_page(
 
 def _balance(saliency: Saliency) -> str:
     """What colours of different maps tell when they are compared."""
-    if "balance=True" in saliency.method:
+    if saliency.balanced:
         return "On each face the evidence for one person and for two weigh the same: compare places, not strengths."
     return "Colours can be compared between maps and between faces."
 

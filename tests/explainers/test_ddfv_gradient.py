@@ -34,6 +34,8 @@ def test_options_are_those_of_ddfv(model):
     evidence = explain(pair, model, **options).signed
     detailed = explain(pair, model, "ddfv-gradient", options=options).signed
     assert torch.equal(detailed.sign(), evidence.sign())
+    assert explain(pair, model, "ddfv-gradient").balanced
+    assert not explain(pair, model, "ddfv-gradient", options=options).balanced
     with pytest.raises(InputError, match="unknown missing 'nowhere'; choose one of partner, own, skip"):
         explain(pair, model, "ddfv-gradient", options={"missing": "nowhere"})
 

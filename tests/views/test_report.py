@@ -66,7 +66,7 @@ def test_dollar_signs_in_names_stay(tmp_path: Path, pair: FacePair, saliency: Sa
 def test_a_balanced_map_says_that_strengths_cannot_be_compared(tmp_path: Path, pair: FacePair, saliency: Saliency):
     plain = read(write_report(tmp_path, pair, saliency))
     assert "Colours can be compared" in plain and "compare places" not in plain
-    balanced = read(write_report(tmp_path, pair, replace(saliency, method="DDFV(balance=True)")))
+    balanced = read(write_report(tmp_path, pair, replace(saliency, balanced=True)))
     assert "compare places, not strengths" in balanced and "Colours can be compared" not in balanced
 
 
