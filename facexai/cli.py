@@ -10,6 +10,7 @@ Everything heavy is imported inside the command that needs it, so that help come
 import ast
 import errno
 import json
+import math
 import os
 import shutil
 import sys
@@ -125,9 +126,9 @@ Model = Annotated[str, typer.Option(help="Shipped name, saved folder, or ARCHITE
 
 
 def check_threshold(threshold: float | None) -> float | None:
-    """Refuse a threshold that no score can have."""
-    if threshold is not None and not -1 <= threshold <= 1:
-        raise InputError(f"--threshold takes a score, from -1 to 1; got {threshold}")
+    """Refuse a threshold that no score lies above or below."""
+    if threshold is not None and not math.isfinite(threshold):
+        raise InputError(f"--threshold takes a finite number; got {threshold}")
     return threshold
 
 
