@@ -149,13 +149,74 @@ class XCosConfig:
         return asdict(self)
 
 
-RunConfig = DDFVConfig | DecoderConfig | XCosConfig
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Stage 2 of FSPFM: a frontalizer on top of a frozen recognizer. The defaults are the paper's where it prints one.
+
+    Source: Stanishev et al. (2025), 3.2, 3.3 and 4.1.2. "not printed" marks our own choices.
+    """
+
+    # the networks, which stay as they are
+    model: str = "tutorial"  # 4.1.2: ResNet-50, trained in stage 1
+    pose_network: str = "hopenet-tutorial"  # 3.1: HopeNet
+
+    # what learns
+    frontalizer: str = "fspfm"  # NAME or NAME:option=value:..., see `list frontalizers`
+    start: str = ""  # a frontalizer of stage 1 to go on from, a folder; a fresh one without
+    centring: Literal["none", "unit", "global-centring", "pose-centring", "wccn"] = "none"  # not in the paper
+    limit: float = 0.0  # degrees of yaw up to which a face passes the frontalizer by; not in the paper
+
+    # the data: an identity folder of aligned faces with its poses, or rendered faces where `images` is empty
+    images: str = ""
+    poses: str = ""  # CSV name,yaw,pitch,roll of those images; the pose network is asked where it is empty
+    identities: int = 4000  # rendered faces only, as are the next three
+    frontals: int = 4
+    profiles: int = 6
+    data_seed: int = 4
+    frontal_within: float = 20.0  # degrees that no angle of a frontal face exceeds; not printed
+    profile_beyond: float = 40.0  # 4.1.1: one angle of a profile is larger
+    held_out: int = 400  # people to validate on, but at most a tenth; not printed
+
+    # the losses
+    adaptation: Literal["none", "huang", "proposed", "angular"] = "proposed"  # Table 3; "angular" is PAD's
+    adaptation_weight: float = 4.0  # 3.3: lambda
+    reduction: Literal["sum", "mean"] = "sum"  # eq. (2): the squared norm
+    target: Literal["random", "mean"] = "random"  # a frontal face of the person, or the mean of all; not printed
+    keep_length: bool = False  # see AttentionAdaptationLoss
+    frontal_faces: bool = False  # the frontal faces pass the module too, to be left as they are; not printed
+    arcface_weight: float = 1.0  # eq. (3)
+    scale: float = 64.0  # ArcFace's s, not printed
+    margin: float = 0.5  # ArcFace's m, not printed
+    train_classes: bool = False  # the class matrix starts at the mean frontal embeddings and stays; not printed
+
+    # the optimiser
+    epochs: int = 50  # 4.1.2
+    batch_size: int = 256  # 4.1.2
+    optimizer: Literal["sgd", "adamw"] = "sgd"  # 4.1.2, of stage 1
+    lr: float = 1e-3  # 4.1.2
+    momentum: float = 0.9  # not printed
+    weight_decay: float = 5e-4  # not printed; ArcFace's
+    schedule: Literal["constant", "cosine"] = "constant"  # not printed
+    keep_best: bool = False  # the epoch that did best on the held-out people, instead of the last
+
+    seed: int = 42  # 4.1.2
+    half: bool = False  # store float16
+
+    def __post_init__(self) -> None:
+        check_counts(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """All settings, in the order above."""
+        return asdict(self)
+
+
+RunConfig = DDFVConfig | DecoderConfig | FinetuneConfig | XCosConfig
 Config = TypeVar("Config", bound=RunConfig)
 
 
 def check_counts(config: Any) -> None:
     """Raise `InputError` for a number of things that is less than one."""
-    counts = "identities", "images_per_identity", "epochs", "batch_size", "held_out", "log_every", "checkpoint_every"
+    counts = "identities", "images_per_identity", "frontals", "profiles", "epochs", "batch_size", "held_out", "log_every", "checkpoint_every"
     for name in counts:
         if getattr(config, name, 1) < 1:
             raise InputError(f"{name} must be at least 1; got {getattr(config, name)}")
@@ -199,6 +260,7 @@ PRESETS["smoke"] = replace(
 )
 PRESETS["decoder"] = DecoderConfig()
 PRESETS["xcos"] = XCosConfig()
+PRESETS["paper-fspfm-2"] = FinetuneConfig()
 
 
 def preset(name: str, kind: type[Config]) -> Config:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from facexai.benchmarks.verification import embed_all
 from facexai.errors import InputError
 from facexai.models import FaceRecognizer, build
-from facexai.models.frontalizers import DREAM, FSPFM, Frontalizer, GlobalCentring
+from facexai.models.frontalizers import DREAM, FSPFM, Frontalization, Frontalizer, GlobalCentring
 from facexai.models.hopenet import HopeNet, PoseEstimate
 from facexai.models.pose_invariant import PoseInvariantRecognizer
 
@@ -40,11 +40,11 @@ def random_fspfm(dimension: int = 16, pose_size: int = 3) -> FSPFM:
 
 
 def test_up_to_the_limit_an_embedding_is_untouched(tiny, images):
-    model = PoseInvariantRecognizer(tiny, known_poses, random_fspfm())
+    model = PoseInvariantRecognizer(tiny, known_poses, Frontalization(random_fspfm()))
     raw, ours = tiny.embed(images), model.embed(images)
     assert torch.equal(ours[~PROFILE], raw[~PROFILE])
     assert (F.cosine_similarity(ours, raw)[PROFILE] < 0.999).all()
-    everyone = PoseInvariantRecognizer(tiny, known_poses, random_fspfm(), limit=None).embed(images)
+    everyone = PoseInvariantRecognizer(tiny, known_poses, Frontalization(random_fspfm(), limit=None)).embed(images)
     assert (F.cosine_similarity(everyone, raw) < 0.999).all()
     assert torch.allclose(everyone[PROFILE], ours[PROFILE])
 
@@ -53,7 +53,7 @@ def test_beyond_it_is_the_frontalizer_on_what_the_head_gives(tiny, images):
     frontalizer = random_fspfm()
     pooled = tiny.pool(tiny.features(images))
     expected = F.normalize(frontalizer(pooled, images.mean((2, 3))))
-    ours = PoseInvariantRecognizer(tiny, known_poses, frontalizer).embed(images)
+    ours = PoseInvariantRecognizer(tiny, known_poses, Frontalization(frontalizer)).embed(images)
     assert torch.allclose(ours[PROFILE], expected[PROFILE], atol=1e-6)
 
 
@@ -61,7 +61,7 @@ def test_yaw_methods_get_the_yaw(tiny, images):
     torch.manual_seed(1)
     dream = DREAM(16, residual_start="default").eval()
     expected = F.normalize(dream(tiny.pool(tiny.features(images)), ANGLES[:, :1]))
-    ours = PoseInvariantRecognizer(tiny, known_poses, dream).embed(images)
+    ours = PoseInvariantRecognizer(tiny, known_poses, Frontalization(dream)).embed(images)
     assert torch.allclose(ours[PROFILE], expected[PROFILE], atol=1e-6)
 
 
@@ -75,14 +75,14 @@ def test_centring_comes_first_and_leaves_dimensions_of_about_1(tiny, images):
     centring = GlobalCentring(16)
     centring.mean.copy_(torch.full((16,), 0.1))
     spy = Spy(16, 3)
-    embedding = PoseInvariantRecognizer(tiny, known_poses, spy, centring=centring).embed(images)
+    embedding = PoseInvariantRecognizer(tiny, known_poses, Frontalization(spy, centring=centring)).embed(images)
     expected = F.normalize(tiny.embed(images) - 0.1)
     assert torch.allclose(spy.seen, expected * 4, atol=1e-5)
     assert torch.allclose(embedding, expected, atol=1e-6)  # those below the limit are centred too
 
 
 def test_flip_embeddings_are_summed(tiny, images):
-    model = PoseInvariantRecognizer(tiny, known_poses, random_fspfm())
+    model = PoseInvariantRecognizer(tiny, known_poses, Frontalization(random_fspfm()))
     expected = F.normalize(model.frontalized(images) + model.frontalized(images.flip(3)))
     assert torch.equal(model.embed(images, flip=True), expected)
     assert not torch.allclose(model.embed(images), expected, atol=1e-3)
@@ -90,21 +90,21 @@ def test_flip_embeddings_are_summed(tiny, images):
 
 def test_the_pose_network_does_not_move_by_one_bit(tiny, images):
     torch.manual_seed(0)
-    model = PoseInvariantRecognizer(copy.deepcopy(tiny), HopeNet(18, size=112, stages=3), random_fspfm(16, 256))
-    model.limit = None
-    before = {part: copy.deepcopy(getattr(model, part).state_dict()) for part in ("estimator", "frontalizer")}
+    model = PoseInvariantRecognizer(copy.deepcopy(tiny), HopeNet(18, size=112, stages=3), Frontalization(random_fspfm(16, 256), limit=None))
+    before = {part: copy.deepcopy(getattr(model, part).state_dict()) for part in ("estimator", "frontalization")}
     model.train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
     model.frontalized(images).square().sum().backward()
     optimizer.step()
     after = {part: getattr(model, part).state_dict() for part in before}
     assert all(torch.equal(value, after["estimator"][name]) for name, value in before["estimator"].items())
-    assert not torch.equal(before["frontalizer"]["T1.fc1.weight"], after["frontalizer"]["T1.fc1.weight"])
+    name = "frontalizer.T1.fc1.weight"
+    assert not torch.equal(before["frontalization"][name], after["frontalization"][name])
 
 
 def test_verification_takes_it_for_a_network(tiny, images):
     pixels = ((images + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
-    model = PoseInvariantRecognizer(tiny, known_poses, random_fspfm())
+    model = PoseInvariantRecognizer(tiny, known_poses, Frontalization(random_fspfm()))
     embedding = embed_all(model, pixels, progress=False)  # type: ignore[arg-type]
     assert embedding.shape == (4, model.dimension) == (4, 16)
     assert np.allclose(np.linalg.norm(embedding, axis=1), 1, atol=1e-6)
@@ -112,8 +112,8 @@ def test_verification_takes_it_for_a_network(tiny, images):
 
 def test_parts_that_do_not_fit_are_one_clear_line(tiny, images):
     with pytest.raises(InputError, match=r"FSPFM is made for embeddings of dimension 12, but .* gives 16"):
-        PoseInvariantRecognizer(tiny, known_poses, random_fspfm(12))
+        PoseInvariantRecognizer(tiny, known_poses, Frontalization(random_fspfm(12)))
     with pytest.raises(InputError, match="GlobalCentring is made for embeddings of dimension 8"):
-        PoseInvariantRecognizer(tiny, known_poses, random_fspfm(), centring=GlobalCentring(8))
+        PoseInvariantRecognizer(tiny, known_poses, Frontalization(random_fspfm(), centring=GlobalCentring(8)))
     with pytest.raises(InputError, match=r"takes pose features \(4, 7\), one row an embedding; got \(4, 3\)"):
-        PoseInvariantRecognizer(tiny, known_poses, random_fspfm(16, 7)).embed(images)
+        PoseInvariantRecognizer(tiny, known_poses, Frontalization(random_fspfm(16, 7))).embed(images)

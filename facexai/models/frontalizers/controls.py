@@ -5,6 +5,7 @@ frontalizer whose numbers are buffers; what comes out of it has unit norm. A con
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,10 +15,12 @@ from facexai.errors import InputError
 from facexai.models.frontalizers.interface import Frontalizer
 from facexai.registry import Registry
 
-CONTROLS: Registry[Callable[..., Frontalizer]] = Registry("control")
+CONTROLS: Registry[Callable[..., Frontalizer]] = Registry("control")  # how they are fitted
+CENTRINGS: Registry[type[Frontalizer]] = Registry("control")  # what they are
 PROFILE = 30.0  # degrees of yaw beyond which a face counts as a profile
 
 
+@CENTRINGS.register("global-centring")
 class GlobalCentring(Frontalizer):
     """e / |e| minus the training mean, at unit length.
 
@@ -36,6 +39,7 @@ class GlobalCentring(Frontalizer):
         return F.normalize(F.normalize(embedding) - self.mean)
 
 
+@CENTRINGS.register("pose-centring")
 class PoseClassCentring(Frontalizer):
     """e / |e| minus the training mean of its pose class, at unit length.
 
@@ -65,6 +69,7 @@ class PoseClassCentring(Frontalizer):
         return F.normalize(F.normalize(embedding) - self.means[self.pose_class(pose[:, 0])])
 
 
+@CENTRINGS.register("wccn")
 class WCCN(Frontalizer):
     """S^(-1/2) (e / |e| minus the training mean), at unit length: directions that vary within a person count less.
 
@@ -92,6 +97,20 @@ class WCCN(Frontalizer):
         return F.normalize((F.normalize(embedding) - self.mean) @ self.matrix)
 
 
+def build_control(name: str, dimension: int, pose_size: int = 1, **options: Any) -> Frontalizer:
+    """A control of this name, not yet fitted.
+
+    Args:
+        name: one of `CONTROLS`.
+        dimension: D of the embeddings.
+        pose_size: 1, the yaw in degrees.
+        options: of that control.
+    """
+    control = CENTRINGS[name](dimension, pose_size, **options)
+    control.architecture = {"name": name, "dimension": dimension, "pose_size": pose_size, "options": options}
+    return control
+
+
 @CONTROLS.register("global-centring")
 def fit_global_centring(
     embedding: Tensor, identity: Tensor, yaw: Tensor, *, balanced: bool = True, profile: float = PROFILE
@@ -107,7 +126,7 @@ def fit_global_centring(
     """
     _check(embedding, identity, yaw)
     unit = F.normalize(embedding.double())
-    control = GlobalCentring(embedding.shape[1])
+    control = build_control("global-centring", embedding.shape[1])
     means = _class_means(unit, (yaw.abs() > profile).long(), 2) if balanced else unit
     control.mean.copy_(means.mean(0))
     return control.to(embedding)
@@ -119,7 +138,7 @@ def fit_pose_centring(
 ) -> PoseClassCentring:
     """One mean a pose class. Embeddings (M, D), identities (M,), which are not used, yaws in degrees (M,)."""
     _check(embedding, identity, yaw)
-    control = PoseClassCentring(embedding.shape[1], edges=edges)
+    control = build_control("pose-centring", embedding.shape[1], edges=list(edges))
     unit = F.normalize(embedding.double())
     control.means.copy_(_class_means(unit, control.to(embedding.device).pose_class(yaw), len(edges) + 1))
     return control.to(embedding)
@@ -152,7 +171,7 @@ def fit_wccn(embedding: Tensor, identity: Tensor, yaw: Tensor, *, shrinkage: flo
         raise InputError("WCCN needs people with two embeddings or more that differ; add faces of the same people")
     # S over tr(S_w) / D, as a common factor changes no cosine.
     values, vectors = torch.linalg.eigh((1 - shrinkage) * covariance / scale)
-    control = WCCN(embedding.shape[1]).to(embedding)
+    control = build_control("wccn", embedding.shape[1]).to(embedding)
     control.mean.copy_(centring.mean)
     control.matrix.copy_(vectors @ torch.diag((values.clamp(min=0) + shrinkage).rsqrt()) @ vectors.T)
     return control
