@@ -18,7 +18,7 @@ GREY, ERASED = 0.1, 0.4  # shares of the images
 RECTANGLE = 0.15, 0.45
 
 
-def augment(images: Tensor, strength: float, *, seed: int, step: int) -> Tensor:
+def augment(images: Tensor, strength: float, *, seed: int, step: int, turn: float = TURN) -> Tensor:
     """Other framing, colours and a covered rectangle for every image of a batch; seed and step decide all of it.
 
     Args:
@@ -26,6 +26,7 @@ def augment(images: Tensor, strength: float, *, seed: int, step: int) -> Tensor:
         strength: 1 for the ranges above, 0 for none of it.
         seed: of the run.
         step: of the run, so that a resumed run sees what an uninterrupted one would have seen.
+        turn: degrees by which an image is turned at most, either way; 0 where the angle is what is to be learnt.
 
     Returns:
         Images in [-1, 1]. Shape (N, 3, H, W).
@@ -34,14 +35,14 @@ def augment(images: Tensor, strength: float, *, seed: int, step: int) -> Tensor:
         return images
     # drawn on the CPU, so that every device sees the same
     chance = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    changed = _erase(_recolour(_reframe(images, strength, chance), strength, chance), strength, chance)
+    changed = _erase(_recolour(_reframe(images, strength, turn, chance), strength, chance), strength, chance)
     return changed.contiguous(memory_format=torch.channels_last)
 
 
-def _reframe(images: Tensor, strength: float, chance: torch.Generator) -> Tensor:
+def _reframe(images: Tensor, strength: float, most: float, chance: torch.Generator) -> Tensor:
     """Shift, zoom and turn; what comes from outside repeats the border."""
     shift_x, shift_y, zoom, turn = _spread(len(images), 4, strength, chance)
-    angle = math.radians(TURN) * turn
+    angle = math.radians(most) * turn
     scale = 1 + ZOOM * zoom
     cosine, sine = scale * angle.cos(), scale * angle.sin()
     rows = torch.stack([cosine, -sine, 2 * SHIFT * shift_x, sine, cosine, 2 * SHIFT * shift_y], dim=1)
