@@ -1,4 +1,4 @@
-"""The command line: `facexai explain | verify | benchmark | hiding-game | ... | pose-error | train | render | bench | list`.
+"""The command line: `facexai explain | verify | benchmark | pose-error | hiding-game | ... | train | render | list`.
 
 It prints for people; with `--json FILE` (`-` for stdout) it writes one JSON object. Exit status: 0 done, 2 wrong usage
 or unusable input (one line that says what is wrong and what would work), 1 anything else. `FACEXAI_DEBUG=1` shows
@@ -400,13 +400,13 @@ def pose_error(
     images: Annotated[Path | None, typer.Option(metavar="DIR", help="Where these faces lie, aligned, 112x112.")] = None,
     json: Json = None,
 ) -> None:
-    """Measure a head pose network: errors of yaw, pitch and roll by how far a face is turned; rendered faces if none."""
+    """Measure a head pose network: errors in degrees by how far a face is turned; rendered faces, or yours."""
     from facexai.benchmarks import PoseSet, measure_pose_error
     from facexai.datasets import PoseFolder
     from facexai.pose_networks import load_pose_network
 
     if bool(poses) != bool(images):
-        raise InputError("--poses and --images belong together: a CSV with name,yaw,pitch,roll, and where the faces lie")
+        raise InputError("--poses and --images belong together: a CSV with name,yaw,pitch,roll and where its faces lie")
     with reporting(json) as result:
         network = load_pose_network(model)
         data = PoseSet.of_folder(PoseFolder(images, poses)) if poses and images else PoseSet.of_rendered()
@@ -863,7 +863,9 @@ def known(kind: str) -> Mapping[str, Any]:
         case "pose-networks":
             from facexai.pose_networks import PUBLISHED, SHIPPED_POSE_NETWORKS
 
-            return dict.fromkeys(SHIPPED_POSE_NETWORKS, Shipped) | {f"{name}@FILE": PUBLISHED[name] for name in PUBLISHED}
+            return dict.fromkeys(SHIPPED_POSE_NETWORKS, Shipped) | {
+                f"{name}@FILE": PUBLISHED[name] for name in PUBLISHED
+            }
         case "methods":
             from facexai.explainers import EXPLAINERS
 

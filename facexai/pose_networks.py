@@ -115,7 +115,8 @@ def _moments(file: Path) -> tuple[Tensor, Tensor]:
     found = sorted(file.parent.glob("*param_mean_std*.npz"))
     if len(found) != 1:
         raise InputError(
-            f"3DDFA's weights need one file *param_mean_std.npz with `mean` and `std` in {file.parent}; found {len(found)}"
+            f"3DDFA's weights need one file *param_mean_std.npz with `mean` and `std` beside them in {file.parent}; "
+            f"found {len(found)}"
         )
     try:
         with np.load(found[0], allow_pickle=False) as arrays:

@@ -1,4 +1,4 @@
-"""How far a head pose network is from the truth: mean absolute errors of yaw, pitch and roll, by how far a face is turned.
+"""How far a head pose network is from the truth: mean absolute errors, by how far a face is turned.
 
 The truth is what one sees in the crop (`rendering.scene.pose_in_crop`). Rendered faces know it exactly; they are no
 photographs, and an error on them says nothing about those.
@@ -58,7 +58,7 @@ class PoseSet:
         return len(self.poses)
 
     def faces(self, where: slice) -> torch.Tensor:
-        """Some of the faces in [-1, 1]. (n, 3, H, W)"""
+        """Some of the faces, (n, 3, H, W) in [-1, 1]."""
         chosen = self.images[where]
         pixels = np.array(chosen) if isinstance(chosen, np.ndarray) else load_faces(chosen)
         return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(127.5).sub(1)

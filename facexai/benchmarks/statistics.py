@@ -48,9 +48,7 @@ def bootstrap_interval(values: np.ndarray, *, repeats: int = REPEATS, seed: int 
     return Interval(float(values.mean()), float(low), float(high))
 
 
-def cluster_interval(
-    values: np.ndarray, cluster: np.ndarray, *, repeats: int = REPEATS, seed: int = SEED
-) -> Interval:
+def cluster_interval(values: np.ndarray, cluster: np.ndarray, *, repeats: int = REPEATS, seed: int = SEED) -> Interval:
     """Mean over images, with the interval of a bootstrap that draws people, each with all images of theirs.
 
     Images of one person resemble one another, so there is less to be learnt from them than from as many people.

@@ -1,8 +1,8 @@
 """ThreeDDFA: the face fitting network of 3DDFA_V2, of which the head pose is used.
 
 Source: Guo et al., "Towards Fast, Accurate and Stable 3D Dense Face Alignment" (ECCV 2020), and its code,
-cleardusk/3DDFA_V2: `models/mobilenet_v1.py` and `utils/pose.py`. Parameter names are theirs, so that the published state
-dict loads.
+cleardusk/3DDFA_V2: `models/mobilenet_v1.py` and `utils/pose.py`. Parameter names are theirs, so that the published
+state dict loads.
 """
 
 from typing import Any
@@ -61,6 +61,8 @@ class ThreeDDFA(nn.Module):
 
     Deviations:
         Published for the box of a face detector; aligned faces get a margin of repeated border pixels instead.
+        Their angles are turned about in another order than those of `Pose`; only signs are converted. Beyond 90 degrees
+        of yaw, where theirs is defined no further, pitch and roll jump by 180.
     """
 
     pose_size = 512

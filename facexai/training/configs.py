@@ -175,6 +175,7 @@ class HopeNetConfig:
     data_seed: int = 1
     loose: float = 0.5  # share that is framed loosely; the others are aligned
     augment: float = 0.0  # strength of `augmentation.augment`, which turns no image here; the code mirrors and blurs
+    cut: float = 0.0  # share of the images with black corners, as where a photograph ends
 
     # the loss
     alpha: float = 1.0  # weight of the squared error; 1 and 2 in the released networks
@@ -265,9 +266,10 @@ PRESETS["hopenet-tutorial"] = replace(
     stages=3,
     identities=2400,  # many people, few images of each
     images_per_identity=10,
-    augment=1.0,  # other framing, colours and a covered rectangle: photographs are no rendered faces
+    augment=1.5,  # other framing, colours and a covered rectangle: photographs are no rendered faces
+    cut=0.6,  # aligned photographs are black where they end, and no rendered face is
     alpha=0.05,  # squared degrees are large: with 1 the bins are hardly heard
-    epochs=14,
+    epochs=8,
     batch_size=64,
     lr=2e-3,  # from random weights
     head_lr=1.0,  # trunk and heads are equally new
