@@ -19,7 +19,7 @@ RECTANGLE = 0.15, 0.45
 EDGE, EDGE_TILT, EDGE_PLACE = 0.35, 30.0, (0.1, 0.5)  # share of the sides, degrees, distance from the centre
 
 
-def augment(images: Tensor, strength: float, *, seed: int, step: int, turn: float = TURN, cut: float = 0.0) -> Tensor:
+def augment(images: Tensor, strength: float, *, seed: int, step: int, turn: bool = True, cut: float = 0.0) -> Tensor:
     """Other framing, colours and a covered rectangle for every image of a batch; seed and step decide all of it.
 
     Args:
@@ -27,7 +27,7 @@ def augment(images: Tensor, strength: float, *, seed: int, step: int, turn: floa
         strength: 1 for the ranges above, 0 for none of it.
         seed: of the run.
         step: of the run, so that a resumed run sees what an uninterrupted one would have seen.
-        turn: degrees by which an image is turned at most, either way; 0 where the angle is what is to be learnt.
+        turn: whether images are turned; not where the angle is what is to be learnt.
         cut: share of the images that lose what lies beyond the edges of a tilted rectangle: aligned crops are black
             where the photograph ends, and profiles, which need much room on one side, often are.
 
@@ -38,7 +38,9 @@ def augment(images: Tensor, strength: float, *, seed: int, step: int, turn: floa
         return images
     # drawn on the CPU, so that every device sees the same
     chance = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    changed = _erase(_recolour(_reframe(images, strength, turn, chance), strength, chance), strength, chance)
+    changed = _erase(
+        _recolour(_reframe(images, strength, TURN if turn else 0.0, chance), strength, chance), strength, chance
+    )
     if cut > 0:
         changed = _cut(changed, cut, chance)
     return changed.contiguous(memory_format=torch.channels_last)

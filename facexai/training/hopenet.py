@@ -89,7 +89,9 @@ def train_hopenet(
     with fabric.rank_zero_first():
         images, poses = _training_set(config, progress and fabric.is_global_zero)
     model = _network(config)
-    change = partial(augment, strength=config.augment, seed=config.seed + fabric.global_rank, turn=0.0, cut=config.cut)
+    change = partial(
+        augment, strength=config.augment, seed=config.seed + fabric.global_rank, turn=False, cut=config.cut
+    )
     task = Task(
         objective=PoseObjective(model, config.alpha),
         learnt=model,

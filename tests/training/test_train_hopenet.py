@@ -161,11 +161,13 @@ def test_rendered_faces_train_and_no_face_is_turned(monkeypatch, tmp_path):
     pixels = np.zeros((8, 112, 112, 3), np.uint8)
     turns = []
     monkeypatch.setattr(module.RenderedPoses, "images", lambda self, **_: pixels)
-    monkeypatch.setattr(module, "augment", lambda images, strength, turn, **_: turns.append((strength, turn)) or images)
+    monkeypatch.setattr(
+        module, "augment", lambda images, strength, turn, cut, **_: turns.append((strength, turn, cut)) or images
+    )
     config = replace(PRESETS["hopenet-tutorial"], identities=2, images_per_identity=4, batch_size=4, epochs=1, size=32)
     run = train_hopenet(config, tmp_path, progress=False)
     assert load_pose_network(run).card["data"] == "rendered faces: 2 identities x 4 images, seed 1"
-    assert turns == [(1.0, 0.0)] * 2
+    assert turns == [(1.5, False, 0.6)] * 2
 
 
 # Settings
