@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers
     from facexai.models import FaceRecognizer
     from facexai.pairs import FacePair, Saliency
     from facexai.pose import Pose
+    from facexai.pose_networks import load_pose_network, save_pose_network
     from facexai.rendering import (
         Identity,
         Nuisance,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers
         sample_nuisance,
         swap_regions,
     )
-    from facexai.training import PRESETS, train_ddfv
+    from facexai.training import PRESETS, train_ddfv, train_hopenet
     from facexai.weights import load_model, save_model
 
 __version__ = "0.1.0"
@@ -40,10 +41,11 @@ _HOME = {
     "facexai.models": ("FaceRecognizer",),
     "facexai.pairs": ("FacePair", "Saliency"),
     "facexai.pose": ("Pose",),
+    "facexai.pose_networks": ("load_pose_network", "save_pose_network"),
     "facexai.rendering": (
         *("Identity", "Nuisance", "region_pair", "render", "sample_identity", "sample_nuisance", "swap_regions"),
     ),
-    "facexai.training": ("PRESETS", "train_ddfv"),
+    "facexai.training": ("PRESETS", "train_ddfv", "train_hopenet"),
     "facexai.weights": ("load_model", "save_model"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -1,4 +1,4 @@
-"""The command line: `facexai explain | verify | benchmark | hiding-game | ... | train | render | bench | list`.
+"""The command line: `facexai explain | verify | benchmark | pose-error | hiding-game | ... | train | render | list`.
 
 It prints for people; with `--json FILE` (`-` for stdout) it writes one JSON object. Exit status: 0 done, 2 wrong usage
 or unusable input (one line that says what is wrong and what would work), 1 anything else. `FACEXAI_DEBUG=1` shows
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from facexai.benchmarks import Benchmark, Judge
     from facexai.datasets import RenderedFaces
     from facexai.models import FaceRecognizer
+    from facexai.models.hopenet import PoseEstimator
     from facexai.pairs import FacePair, Saliency
-    from facexai.training import DDFVConfig, DecoderConfig, XCosConfig
+    from facexai.training import DDFVConfig, DecoderConfig, HopeNetConfig, XCosConfig
 
 # click's class, or the copy of click inside newer releases of typer
 UsageError = typer.BadParameter.__mro__[1]
+
+POSE_NETWORK = "hopenet-tutorial"
 
 app = typer.Typer(
     name="facexai", add_completion=False, help="Explain, verify and measure face recognition by reconstruction."
@@ -388,6 +391,30 @@ def print_report(result: Mapping[str, Any]) -> None:
     print(f"{result['pairs']} pairs in {result['seconds']:.1f} s")
 
 
+@app.command("pose-error")
+def pose_error(
+    model: Annotated[str, typer.Option(help="Shipped name, saved folder, hopenet@FILE or 3ddfa@FILE.")] = POSE_NETWORK,
+    poses: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="name,yaw,pitch,roll[,identity] of your own faces.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Where these faces lie, aligned, 112x112.")] = None,
+    json: Json = None,
+) -> None:
+    """Measure a head pose network: errors in degrees by how far a face is turned; rendered faces, or yours."""
+    from facexai.benchmarks import PoseSet, measure_pose_error
+    from facexai.datasets import PoseFolder
+    from facexai.pose_networks import load_pose_network
+
+    if bool(poses) != bool(images):
+        raise InputError("--poses and --images belong together: a CSV with name,yaw,pitch,roll and where its faces lie")
+    with reporting(json) as result:
+        network = load_pose_network(model)
+        data = PoseSet.of_folder(PoseFolder(images, poses)) if poses and images else PoseSet.of_rendered()
+        report = measure_pose_error(network, data)
+        result |= report.to_json()
+        print(report.table())
+
+
 # Judges of maps
 
 Protocol = Annotated[str, typer.Argument(help="See `facexai list benchmarks`.", show_default=False)]
@@ -639,6 +666,47 @@ def train_on_frozen(
     return report_trained(out)
 
 
+@train_app.command("hopenet")
+def train_hopenet(
+    out: Out,
+    preset: Annotated[str, typer.Option(help="See `facexai list presets`.")] = POSE_NETWORK,
+    settings: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    json: Json = None,
+) -> None:
+    """Train a head pose network on rendered faces; --set images=DIR --set poses=CSV for your own."""
+    from facexai import training
+    from facexai.pose_networks import load_pose_network
+
+    with reporting(json) as result:
+        config = training.override(training.preset(preset, training.HopeNetConfig), settings or [])
+        card = {"command": " ".join(["facexai", "train", "hopenet", "--preset", preset, *with_flag("--set", settings)])}
+        with run_folder(out, resume):
+            training.train_hopenet(config, out, resume=resume, validate=pose_validation(config), card=card)
+        network = load_pose_network(out)
+        print_trained(out)
+        result |= {"out": str(out), "card": network.card}
+
+
+def pose_validation(config: "HopeNetConfig") -> "Callable[[PoseEstimator], dict[str, float]] | None":
+    """Errors of a pose network on rendered people whom training never sees; nothing where it learns from photos."""
+    if config.images:
+        return None
+    from dataclasses import replace
+
+    from facexai import benchmarks
+
+    faces = replace(benchmarks.UNSEEN, identities=min(max(config.identities // 40, 2), 40), seed=999)
+    data = benchmarks.PoseSet.of_rendered(faces)
+
+    def validate(model: "PoseEstimator") -> dict[str, float]:
+        report = benchmarks.measure_pose_error(model, data, progress=False)
+        up_to = {f"yaw_mae_within_{row.high:g}": row.errors[0].mean for row in report.within}
+        return up_to | {f"{name}_mae": report.within[-1].errors[k].mean for k, name in ((1, "pitch"), (2, "roll"))}
+
+    return validate
+
+
 @contextmanager
 def run_folder(out: Path, resume: bool) -> Iterator[None]:
     """Guard the folder of a training run, and say after Ctrl-C how to go on."""
@@ -659,9 +727,14 @@ def run_folder(out: Path, resume: bool) -> Iterator[None]:
 def report_trained(out: Path) -> dict[str, Any]:
     """Say that the run is over, and return what there is to know of the model."""
     network = load_network(str(out))
-    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun starts, one speaks
-        print(f"trained: {out} (use it with --model {out})")
+    print_trained(out)
     return {"out": str(out), "threshold": network.threshold, "card": network.card}
+
+
+def print_trained(out: Path) -> None:
+    """Say that the run is over; of the processes that torchrun starts, one speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"trained: {out} (use it with --model {out})")
 
 
 def check_run_folder(checkpoint: Path, resume: bool) -> None:
@@ -768,8 +841,11 @@ def write_rendered_faces(folder: Path, faces: "RenderedFaces", size: int) -> Non
 # Lists and speed
 
 
+LISTS = ("models", "pose-networks", "methods", "benchmarks", "presets")
+
+
 @app.command("list")
-def list_names(kind: Annotated[str, typer.Argument(metavar="models|methods|benchmarks|presets")]) -> None:
+def list_names(kind: Annotated[str, typer.Argument(metavar="|".join(LISTS))]) -> None:
     """List what can be chosen by name."""
     for name, item in known(kind).items():
         first_line = (item.__doc__ or "").strip().partition("\n")[0]
@@ -784,6 +860,12 @@ def known(kind: str) -> Mapping[str, Any]:
             from facexai.weights import SHIPPED
 
             return dict.fromkeys(SHIPPED, Shipped) | {f"{name}@FILE": ARCHITECTURES[name] for name in ARCHITECTURES}
+        case "pose-networks":
+            from facexai.pose_networks import PUBLISHED, SHIPPED_POSE_NETWORKS
+
+            return dict.fromkeys(SHIPPED_POSE_NETWORKS, Shipped) | {
+                f"{name}@FILE": PUBLISHED[name] for name in PUBLISHED
+            }
         case "methods":
             from facexai.explainers import EXPLAINERS
 
@@ -796,7 +878,7 @@ def known(kind: str) -> Mapping[str, Any]:
             from facexai.training import PRESETS
 
             return {name: PRESETS[name] for name in PRESETS}
-    raise InputError(f"unknown list '{kind}'; choose one of models, methods, benchmarks, presets")
+    raise InputError(f"unknown list '{kind}'; choose one of {', '.join(LISTS)}")
 
 
 class Shipped:

@@ -22,7 +22,16 @@ from facexai.errors import InputError
 from facexai.models import ARCHITECTURES, FaceRecognizer, build
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
-SHIPPED = tuple(sorted(path.parent.name for path in CHECKPOINTS.glob("*/card.json")))
+RECOGNIZER = "recognizer"  # the kind of model that a card means which names none
+
+
+def shipped(kind: str = RECOGNIZER) -> tuple[str, ...]:
+    """Names of the models of a kind that come with facexai."""
+    cards = {file.parent.name: json.loads(file.read_text(encoding="utf-8")) for file in CHECKPOINTS.glob("*/card.json")}
+    return tuple(sorted(name for name, card in cards.items() if card.get("kind", RECOGNIZER) == kind))
+
+
+SHIPPED = shipped()
 HEAD_KEYS = {"fc", "features", "GDC_dw", "GDC_bn", "last_bn"}  # the head's names in the published state dicts
 
 
@@ -72,17 +81,14 @@ def save_model(model: FaceRecognizer, directory: str | Path, card: dict[str, Any
     parts: dict[str, dict[str, Tensor]] = {}
     for name, value in model.state_dict().items():
         file = "decoder.safetensors" if name.startswith("decoder.") else "model.safetensors"
-        parts.setdefault(file, {})[name] = _stored(value, half)
-    payloads = {file: save_safetensors(state) for file, state in parts.items()}
+        parts.setdefault(file, {})[name] = value
     card = {
         **card,
         "architecture": model.architecture,
         "threshold": model.threshold,
-        "sha256": {file: hashlib.sha256(payload).hexdigest() for file, payload in payloads.items()},
+        "sha256": write_weights(directory, parts, half=half),
     }
-    for file, payload in payloads.items():
-        write_atomically(directory / file, payload)
-    _write_card(directory, card)
+    write_card(directory, card)
     return directory
 
 
@@ -94,7 +100,7 @@ def record_benchmark(directory: str | Path, figures: dict[str, Any]) -> None:
     """
     directory = Path(directory)
     model = _load_folder(directory)
-    _write_card(
+    write_card(
         directory, {**model.card, "benchmarks": {**model.card.get("benchmarks", {}), figures["benchmark"]: figures}}
     )
 
@@ -112,25 +118,50 @@ def write_atomically(path: Path, payload: bytes) -> None:
         raise
 
 
+def write_weights(directory: Path, parts: dict[str, dict[str, Tensor]], *, half: bool = False) -> dict[str, str]:
+    """Write each part, a state dict, to the safetensors file of its name; returns the sha256 of each file."""
+    payloads = {
+        file: save_safetensors({name: _stored(value, half) for name, value in state.items()})
+        for file, state in parts.items()
+    }
+    for file, payload in payloads.items():
+        write_atomically(directory / file, payload)
+    return {file: hashlib.sha256(payload).hexdigest() for file, payload in payloads.items()}
+
+
 def _stored(value: Tensor, half: bool) -> Tensor:
     value = value.detach().cpu()
     return value.half().contiguous() if half and value.is_floating_point() else value.contiguous()
 
 
-def _load_folder(directory: Path) -> FaceRecognizer:
+def read_folder(directory: Path, kind: str = RECOGNIZER) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Card and checked weights of a saved model of this kind.
+
+    Raises:
+        InputError: no saved model, one of another kind, or a damaged or tampered file.
+    """
     card_file = directory / "card.json"
     if not card_file.is_file():
         raise InputError(f"{directory} is not a saved model: it has no card.json; write one with facexai.save_model")
     try:
         card = json.loads(card_file.read_text(encoding="utf-8"))
-        architecture, digests = card["architecture"], dict(card["sha256"])
+        digests = dict(card["sha256"])
+        dict(card["architecture"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{card_file} is not a model card ({type(error).__name__}: {error}); save the model anew"
         ) from None
+    if card.get("kind", RECOGNIZER) != kind:
+        raise InputError(f"{directory} holds a {card.get('kind', RECOGNIZER)}, but a {kind} is needed; choose one")
     state: dict[str, Tensor] = {}
     for name, digest in digests.items():
         state |= _checked_weights(directory / Path(name).name, digest)
+    return card, state
+
+
+def _load_folder(directory: Path) -> FaceRecognizer:
+    card, state = read_folder(directory)
+    architecture = card["architecture"]
     model = _build(architecture["name"], **architecture["options"])
     _fill(model, state, directory / "model.safetensors")
     model.card, model.threshold = card, card.get("threshold")
@@ -160,6 +191,17 @@ def _checked_weights(file: Path, digest: str) -> dict[str, Tensor]:
 
 def _load_state_dict(architecture: str, file: Path) -> FaceRecognizer:
     model = _build(architecture)
+    _fill(model, _rename(read_state_dict(file)), file)
+    model.name = f"{architecture}@{file.name}"
+    return model
+
+
+def read_state_dict(file: Path) -> dict[str, Tensor]:
+    """Tensors of a PyTorch file, which is never unpickled beyond these.
+
+    Raises:
+        InputError: no such file, or one that holds something else.
+    """
     if not file.is_file():
         raise InputError(f"no weights file {file}; give the path of a PyTorch state dict")
     try:
@@ -173,9 +215,7 @@ def _load_state_dict(architecture: str, file: Path) -> FaceRecognizer:
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{file} holds no state dict; export it with torch.save(model.state_dict(), ...)")
-    _fill(model, _rename(state), file)
-    model.name = f"{architecture}@{file.name}"
-    return model
+    return state
 
 
 def _rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -203,7 +243,8 @@ def _fill(model: FaceRecognizer, state: dict[str, Tensor], file: Path) -> None:
     model.load_state_dict(state, strict=False)
 
 
-def _write_card(directory: Path, card: dict[str, Any]) -> None:
+def write_card(directory: Path, card: dict[str, Any]) -> None:
+    """Write `card.json`, and `README.md` for people."""
     write_atomically(directory / "card.json", (json.dumps(card, indent=2) + "\n").encode())
     write_atomically(directory / "README.md", _readme(card).encode())
 

@@ -181,6 +181,11 @@ WRONG_USAGE = {
     "train ddfv --preset nonsense --out out": "unknown preset 'nonsense'",
     "train ddfv --preset smoke --set nonsense=1 --out out": "nonsense",
     "train ddfv --preset smoke": "Missing option '--out'",
+    "train hopenet --preset tutorial --out out": "belongs to another training; choose one of hopenet-tutorial, paper",
+    "train hopenet --set nonsense=1 --out out": "unknown setting 'nonsense'",
+    "train hopenet --set images=faces --out out": "images and poses belong together",
+    "pose-error --model nonsense": "no pose network 'nonsense'",
+    "pose-error --poses poses.csv": "--poses and --images belong together",
     "render --out out --identities 0": "--identities",
     "bench nonsense": "No such command",
 }

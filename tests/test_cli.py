@@ -161,7 +161,14 @@ def test_render_writes_the_same_faces_for_the_same_seed(capsys, tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("models", "mobilefacenet@FILE"), ("methods", "ddfv"), ("benchmarks", "synthetic-lfw"), ("presets", "paper-ddfv")],
+    [
+        ("models", "mobilefacenet@FILE"),
+        ("methods", "ddfv"),
+        ("benchmarks", "synthetic-lfw"),
+        ("presets", "paper-ddfv"),
+        ("pose-networks", "3ddfa@FILE"),
+        ("presets", "paper-hopenet"),
+    ],
 )
 def test_lists(capsys, kind, name):
     assert name in [line.split()[0] for line in run(capsys, "list", kind)[0].splitlines()]

@@ -29,6 +29,7 @@ FAST: dict[str, dict[str, Any]] = {
         "true_pairs": 2,
         "sanity_pairs": 4,
     },
+    "07_pose": {"people": 3, "images": 6},
 }
 LARGEST = 100_000  # bytes; a notebook with its figures has megabytes
 

@@ -24,9 +24,10 @@ INVENTORY = {
         "region_pair",
     },
     "models": {"FaceRecognizer", "load_model", "save_model", "ArcFaceLoss"},
+    "head pose": {"load_pose_network", "save_pose_network"},
     "explanation": {"explain", "EXPLAINERS"},
     "evaluation": {"verify", "VerificationReport", "BENCHMARKS"},
-    "training": {"train_ddfv", "PRESETS"},
+    "training": {"train_ddfv", "train_hopenet", "PRESETS"},
 }
 HEAVY = {"torch", "torchvision", "plotly", "cv2", "numba", "sklearn", "scipy", "lightning", "ipywidgets", "PIL"}
 

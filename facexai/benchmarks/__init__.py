@@ -8,6 +8,10 @@ from facexai.benchmarks.judges import Method as Method
 from facexai.benchmarks.judges import Metric as Metric
 from facexai.benchmarks.localization import Localization as Localization
 from facexai.benchmarks.localization import localization as localization
+from facexai.benchmarks.pose import UNSEEN as UNSEEN
+from facexai.benchmarks.pose import PoseReport as PoseReport
+from facexai.benchmarks.pose import PoseSet as PoseSet
+from facexai.benchmarks.pose import measure_pose_error as measure_pose_error
 from facexai.benchmarks.protocols import BENCHMARKS as BENCHMARKS
 from facexai.benchmarks.protocols import Benchmark as Benchmark
 from facexai.benchmarks.protocols import PairListBenchmark as PairListBenchmark

@@ -48,6 +48,29 @@ def bootstrap_interval(values: np.ndarray, *, repeats: int = REPEATS, seed: int 
     return Interval(float(values.mean()), float(low), float(high))
 
 
+def cluster_interval(values: np.ndarray, cluster: np.ndarray, *, repeats: int = REPEATS, seed: int = SEED) -> Interval:
+    """Mean over images, with the interval of a bootstrap that draws people, each with all images of theirs.
+
+    Images of one person resemble one another, so there is less to be learnt from them than from as many people.
+
+    Args:
+        values: one number an image. Shape (N,).
+        cluster: label of the person in each. Shape (N,).
+        repeats: resamples.
+        seed: of the resamples.
+
+    Returns:
+        Mean and interval; nan without images.
+    """
+    if len(values) == 0:
+        return Interval(np.nan, np.nan, np.nan)
+    _, label = np.unique(cluster, return_inverse=True)
+    sums, counts = np.bincount(label, values), np.bincount(label)  # (K,)
+    drawn = _resamples(len(sums), repeats, seed)
+    low, high = np.percentile((drawn @ sums) / (drawn @ counts), LEVEL)
+    return Interval(float(np.mean(values)), float(low), float(high))
+
+
 def paired_interval(values: np.ndarray, others: np.ndarray, *, repeats: int = REPEATS, seed: int = SEED) -> Interval:
     """Mean of `values - others` over the pairs where both count, with the interval of its bootstrap."""
     return bootstrap_interval(np.asarray(values) - np.asarray(others), repeats=repeats, seed=seed)

@@ -4,4 +4,6 @@ from facexai.datasets.folders import IdentityFolder as IdentityFolder
 from facexai.datasets.folders import ImageFolder as ImageFolder
 from facexai.datasets.folders import PairList as PairList
 from facexai.datasets.folders import load_faces as load_faces
+from facexai.datasets.poses import PoseFolder as PoseFolder
 from facexai.datasets.rendered import RenderedFaces as RenderedFaces
+from facexai.datasets.rendered import RenderedPoses as RenderedPoses

@@ -123,7 +123,7 @@ class PairList:
         file, root = Path(file), Path(root)
         rows = _rows(file)
         names = sorted({row[side] for row in rows for side in ("name1", "name2")})
-        paths = [_inside(root, name, file) for name in names]
+        paths = [find_inside(root, name, file) for name in names]
         index = {name: position for position, name in enumerate(names)}
         fold = _folds(rows, file)
         if len(np.unique(fold)) < 2:
@@ -171,7 +171,8 @@ def _folds(rows: list[dict[str, str]], file: Path) -> np.ndarray:
         raise InputError(f"{file}: 'fold' must be a whole number in every line") from None
 
 
-def _inside(root: Path, name: str, file: Path) -> Path:
+def find_inside(root: Path, name: str, file: Path) -> Path:
+    """The image that `file` calls `name`; it must lie inside `root` and be there."""
     path = root / name
     if not name or Path(name).is_absolute() or ".." in Path(name).parts:
         raise InputError(f"{file}: image names must lie inside {root}; got '{name}'")

@@ -13,7 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from facexai.cache import cache_folder
+from facexai.images import CROP_SIZE
+from facexai.pose import Pose
 from facexai.rendering import Identity, Nuisance, render_many, sample_identity, sample_nuisance, swap_regions
+from facexai.rendering.scene import framing, place_in_picture, pose_in_crop
 
 APPEARANCE = 1  # raise it whenever the renderer gives other pixels for the same seeds: cached images are then made anew
 
@@ -63,6 +66,68 @@ class RenderedFaces:
         if rng.random() < self.frontal:
             nuisance = replace(nuisance, yaw=float(np.clip(15 * rng.standard_normal(), -90, 90)))
         return nuisance
+
+
+FACE_CENTRE = np.array([[0.0, -30.0, 80.0]])  # between eyes and mouth in the mean head, mm
+LOOSE_SCALE = 0.28, 0.5  # pixels a mm; an aligned frontal face has 0.52
+LOOSE_SHIFT = 8.0  # pixels
+
+
+@dataclass(frozen=True)
+class RenderedPoses:
+    """Images of rendered identities whose pose is known exactly.
+
+    Args:
+        identities: how many different people.
+        images_per_identity: images of each.
+        seed: another seed gives other people.
+        strength: lowest and highest nuisance strength k; each image draws its own.
+        occlusion: probability of an occluder at k = 1.
+        loose: share of the images that are framed loosely, as a face detector's box does: smaller, off the centre, and
+            with the head's roll left as it is. The others are aligned, as all faces that facexai looks at.
+
+    Yaw lies anywhere within +-90 degrees; pitch and roll are those of `sample_nuisance`. As in `RenderedFaces` every
+    second image of a person wears another hair.
+    """
+
+    identities: int = 500
+    images_per_identity: int = 20
+    seed: int = 1
+    strength: tuple[float, float] = (0.2, 1.4)
+    occlusion: float = 0.25
+    loose: float = 0.5
+
+    @property
+    def identity(self) -> np.ndarray:
+        """Identity label of each image. Shape (N,), int64."""
+        return np.repeat(np.arange(self.identities), self.images_per_identity)
+
+    def jobs(self) -> Iterator[tuple[Identity, Nuisance, np.ndarray]]:
+        """What to render, image by image, and how it is framed."""
+        for person in range(self.identities):
+            rng = np.random.default_rng([self.seed, person])
+            looks = two_looks(rng)
+            for image in range(self.images_per_identity):
+                look, strength = looks[image % 2], rng.uniform(*self.strength)
+                nuisance = sample_nuisance(rng, strength=strength, occlusion=self.occlusion)
+                loosely = rng.random() < self.loose
+                yield look, nuisance, loose_framing(nuisance, rng) if loosely else framing(look, nuisance)
+
+    def images(self, *, workers: int | None = None, progress: bool = True) -> np.ndarray:
+        """All images, rendered on first use. Shape (N, 112, 112, 3), uint8, read from disk as they are needed."""
+        return rendered_once({**asdict(self), "kind": "poses"}, self.jobs, workers=workers, progress=progress)
+
+    def poses(self) -> np.ndarray:
+        """Yaw, pitch, roll of each image in degrees, as one sees them in the crop: see `pose_in_crop`. Shape (N, 3)."""
+        seen: Iterator[Pose] = (pose_in_crop(nuisance.pose, alignment) for _, nuisance, alignment in self.jobs())
+        return np.array([(pose.yaw, pose.pitch, pose.roll) for pose in seen], np.float32)
+
+
+def loose_framing(nuisance: Nuisance, rng: np.random.Generator) -> np.ndarray:
+    """An alignment that neither turns the face nor puts it exactly into the middle. Shape (2, 3)."""
+    scale, shift = rng.uniform(*LOOSE_SCALE), rng.uniform(-LOOSE_SHIFT, LOOSE_SHIFT, 2)
+    (centre,) = place_in_picture(FACE_CENTRE, nuisance)
+    return np.column_stack([scale * np.eye(2), (CROP_SIZE - 1) / 2 + shift - scale * centre])
 
 
 def two_looks(rng: np.random.Generator) -> tuple[Identity, Identity]:

@@ -7,7 +7,7 @@ Source: Ruiz, Chong, Rehg, "Fine-Grained Head Pose Estimation Without Keypoints"
 its code, natanielruiz/deep-head-pose. Parameter names are theirs, so that published state dicts load.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from facexai.compat import import_torchvision
 from facexai.errors import InputError
 
+BLOCKS = {10: [1, 1, 1, 1], 18: [2, 2, 2, 2], 50: [3, 4, 6, 3]}  # of each stage, by depth
 BINS = 66
 WIDTH = 3.0  # degrees in a bin
 LIMIT = 99.0  # the bins reach from -99 to 99 degrees
@@ -46,13 +47,16 @@ class HopeNet(nn.Module):
     """Head pose network: faces (N, 3, H, W) in [-1, 1], RGB -> `PoseEstimate`.
 
     Args:
-        depth: 50 as published, or 18: torchvision's trunk of that depth.
+        depth: 50 as published; 18: torchvision's trunk of that depth; 10: that with one block in each stage.
         size: side in pixels to which faces are resized; 224 as published.
-        stages: 4 as published. 3 leaves the last stage, and most of the parameters, out; with depth 18 and size 112
-            a small network for small machines, and P = 256.
+        stages: 4 as published. 3 leaves the last stage, and most of the parameters, out; with depth 10 and size 96 a
+            small network for small machines, and P = 256.
 
     Attributes:
-        pose_size: P of the pose feature: 2048, or 512 with depth 18.
+        pose_size: P of the pose feature: 2048, or 512 with depth 10 or 18; half of it with 3 stages.
+        options: depth, size and stages, from which the network is built again.
+        name: of the saved network or file that the weights came from.
+        card: the model card that came with the weights, or an empty dict.
 
     Convention:
         The bins have the signs of the published network, whose positive yaw turns the face to the image's left,
@@ -68,12 +72,17 @@ class HopeNet(nn.Module):
 
     def __init__(self, depth: int = 50, *, size: int = 224, stages: int = 4) -> None:
         super().__init__()
-        if depth not in (18, 50) or stages not in (3, 4):
-            raise InputError(f"HopeNet comes with depth 18 or 50 and 3 or 4 stages; got {depth} and {stages}")
+        if depth not in BLOCKS or stages not in (3, 4):
+            raise InputError(f"HopeNet comes with depth 10, 18 or 50 and 3 or 4 stages; got {depth} and {stages}")
+        if size < 32:
+            raise InputError(f"HopeNet halves its images five times: size must be at least 32 pixels; got {size}")
         import_torchvision()
-        from torchvision.models import resnet18, resnet50
+        from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-        trunk = (resnet18 if depth == 18 else resnet50)(weights=None)
+        trunk = ResNet(Bottleneck if depth == 50 else BasicBlock, BLOCKS[depth])
+        self.options = {"depth": depth, "size": size, "stages": stages}
+        self.name = f"hopenet{depth}"
+        self.card: dict[str, Any] = {}
         self.size = size
         self.pose_size = int(trunk.fc.in_features) // (1 if stages == 4 else 2)
         self.conv1, self.bn1 = trunk.conv1, trunk.bn1
@@ -88,7 +97,8 @@ class HopeNet(nn.Module):
         if images.ndim != 4 or images.shape[1] != 3:
             raise InputError(f"HopeNet takes faces of shape (N, 3, H, W) in [-1, 1]; got {tuple(images.shape)}")
         if images.shape[2:] != (self.size, self.size):
-            images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
+            with torch.autocast(images.device.type, enabled=False):  # half precision cannot be resized everywhere
+                images = F.interpolate(images.float(), (self.size, self.size), mode="bilinear", antialias=True)
         mean, std = (images.new_tensor(x)[:, None, None] for x in (IMAGENET_MEAN, IMAGENET_STD))
         x = self.bn1(self.conv1(((images + 1) / 2 - mean) / std)).relu()  # (N, 64, 112, 112)
         x = F.max_pool2d(x, 3, 2, 1)  # (N, 64, 56, 56)

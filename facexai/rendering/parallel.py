@@ -13,7 +13,7 @@ from facexai.rendering.identity import Identity
 from facexai.rendering.nuisance import Nuisance
 from facexai.rendering.scene import check_size, framing, render
 
-Job = tuple[Identity, Nuisance] | tuple[Identity, Nuisance, Identity]
+Job = tuple[Identity, Nuisance] | tuple[Identity, Nuisance, Identity | np.ndarray]
 Chunk = tuple[list[int], list[Job], int, bool]
 
 _CHUNK = 32  # images that go to a worker at a time
@@ -26,8 +26,8 @@ def render_many(
 
     Args:
         jobs: what to render; jobs of one identity are rendered together, so that it is built once. A third entry is
-            the identity whose framing under the same nuisance the image gets: pairs that differ in some regions share
-            one alignment.
+            the identity whose framing under the same nuisance the image gets (pairs that differ in some regions share
+            one alignment), or the alignment itself, as `render` takes it.
         workers: processes; 0 or 1 renders in this one.
         size: side of the images in pixels.
         progress: show a bar when the output is a terminal.
@@ -67,7 +67,7 @@ def chunks_by_identity(jobs: Sequence[Job], size: int, labels: bool = False) -> 
 
 
 def _framed_as(job: Job) -> Identity:
-    return job[2] if len(job) == 3 else job[0]
+    return job[2] if len(job) == 3 and isinstance(job[2], Identity) else job[0]
 
 
 def render_chunks(chunks: list[Chunk], workers: int) -> Iterator[tuple[list[int], np.ndarray]]:
@@ -95,6 +95,8 @@ def _render_chunk(chunk: Chunk) -> tuple[list[int], np.ndarray]:
 def _render(job: Job, size: int, labels: bool) -> np.ndarray:
     """Image of a job, with its region map as the last channel where `labels` are wanted."""
     identity, nuisance = job[:2]
-    alignment = framing(job[2], nuisance, size=size) if len(job) == 3 else None
+    alignment = job[2] if len(job) == 3 else None
+    if isinstance(alignment, Identity):
+        alignment = framing(alignment, nuisance, size=size)
     rendering = render(identity, nuisance, size=size, alignment=alignment)
     return np.dstack([rendering.image, rendering.regions]) if labels else rendering.image

@@ -11,10 +11,10 @@ from facexai.pose import Pose
 from facexai.rendering.camera import develop
 from facexai.rendering.drawing import SAMPLES, draw
 from facexai.rendering.head import LABEL
-from facexai.rendering.heads import Head, build_head
+from facexai.rendering.heads import build_head
 from facexai.rendering.identity import Identity
 from facexai.rendering.nuisance import Nuisance
-from facexai.rendering.shape import landmark_points
+from facexai.rendering.shape import head_shape, landmark_points
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,7 +76,7 @@ def render(
     check_size(size)
     alignment = _check_alignment(alignment)
     head = build_head(identity)
-    points = _landmarks(head, nuisance)
+    points = _landmarks(head.vertices, nuisance)
     flat = _flatten(points, nuisance.distance)
     if alignment is None:
         alignment = _align(flat, nuisance, size)
@@ -100,8 +100,28 @@ def framing(identity: Identity, nuisance: Nuisance | None = None, *, size: int =
     Shape (2, 3).
     """
     nuisance = Nuisance() if nuisance is None else nuisance
-    points = _landmarks(build_head(identity), nuisance)
+    points = _landmarks(head_shape(identity), nuisance)
     return _align(_flatten(points, nuisance.distance), nuisance, size)
+
+
+def pose_in_crop(pose: Pose, alignment: np.ndarray) -> Pose:
+    """The pose that one sees in a crop, whose turn in the image plane takes part of the roll away.
+
+    Roll is applied last, so a crop that is turned by an angle changes the roll by that angle and nothing else. An
+    aligned crop stands the face upright: little roll is left in it, whatever the head's was.
+
+    Args:
+        pose: of the head before the camera.
+        alignment: `Rendering.alignment`. Shape (2, 3).
+    """
+    clockwise = np.degrees(np.arctan2(alignment[1, 0], alignment[0, 0]))  # as seen in the image, where y points down
+    roll = (pose.roll - clockwise + 180) % 360 - 180
+    return Pose(pose.yaw, pose.pitch, float(roll))
+
+
+def place_in_picture(points: np.ndarray, nuisance: Nuisance) -> np.ndarray:
+    """Where points of the head, in its own coordinates, come to lie in projected millimetres. (K, 3) -> (K, 2)."""
+    return _flatten(points @ nuisance.pose.matrix().T, nuisance.distance)
 
 
 def check_size(size: int) -> None:
@@ -127,9 +147,9 @@ def _expression(nuisance: Nuisance) -> np.ndarray:
     return np.array(shapes, np.float32)
 
 
-def _landmarks(head: Head, nuisance: Nuisance) -> np.ndarray:
+def _landmarks(vertices: np.ndarray, nuisance: Nuisance) -> np.ndarray:
     """The five landmarks of a turned head in camera coordinates. Shape (5, 3)."""
-    return landmark_points(head.vertices, _expression(nuisance)) @ nuisance.pose.matrix().T
+    return landmark_points(vertices, _expression(nuisance)) @ nuisance.pose.matrix().T
 
 
 def _align(flat: np.ndarray, nuisance: Nuisance, size: int) -> np.ndarray:

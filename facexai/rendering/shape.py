@@ -1,5 +1,6 @@
 """From identity to vertices: every displacement reads the coefficients of exactly one region."""
 
+from functools import lru_cache
 from types import SimpleNamespace
 
 import cv2
@@ -54,8 +55,9 @@ def _nose_ridge(across: np.ndarray, row: np.ndarray) -> np.ndarray:
 MEAN_HEAD = (SKIN.points + _mean_features(SKIN)).astype(np.float32)
 
 
+@lru_cache(maxsize=16)
 def head_shape(identity: Identity) -> np.ndarray:
-    """Vertices of the neutral head of an identity. Shape (113, 113, 3), float32 millimetres."""
+    """Vertices of the neutral head of an identity. Shape (113, 113, 3), float32 millimetres, not to be written to."""
     moved = np.zeros((3, *SKIN.shape))
     _shape_eyes(identity.named("eyes"), *moved)
     _shape_brows(identity.named("brows"), *moved)
@@ -66,7 +68,9 @@ def head_shape(identity: Identity) -> np.ndarray:
     _shape_forehead(identity.named("forehead"), *moved)
     for name, fields in _FIELDS.items():
         moved[2] += FIELD_GAIN * np.tensordot(identity.fields(name), fields, 1)
-    return (MEAN_HEAD + SHAPE_GAIN * np.moveaxis(moved, 0, -1)).astype(np.float32)
+    vertices = (MEAN_HEAD + SHAPE_GAIN * np.moveaxis(moved, 0, -1)).astype(np.float32)
+    vertices.flags.writeable = False  # remembered, as many images show one person
+    return vertices
 
 
 def _shape_eyes(eyes: SimpleNamespace, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> None:

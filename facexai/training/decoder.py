@@ -109,7 +109,7 @@ def train_decoder(
         learnt=decoder,
         optimizers=[torch.optim.Adam(decoder.parameters(), config.lr)],
         images=learning,
-        identity=np.zeros(len(learning), dtype=np.int64),
+        labels=np.zeros(len(learning), dtype=np.int64),
         validate=lambda: reconstruction_quality(model.eval(), held_out, config.batch_size),
     )
     outcome = fit(task, config, out, fabric, resume=resume, progress=progress)

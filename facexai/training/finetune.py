@@ -237,7 +237,9 @@ class PairSampler:
             if len(rows) < config.batch_size:
                 return
             identity = self.identity[rows]
-            chosen = self.first[identity] + torch.from_numpy(rng.integers(1 << 30, size=len(rows))) % self.count[identity]
+            chosen = (
+                self.first[identity] + torch.from_numpy(rng.integers(1 << 30, size=len(rows))) % self.count[identity]
+            )
             profile_view, frontal_view = (torch.from_numpy(rng.integers(2, size=len(rows))) for _ in range(2))
             profile = Faces(*(part[rows, profile_view] for part in self.profile))
             frontal_rows = self.frontal_rows[chosen]

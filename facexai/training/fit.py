@@ -37,23 +37,26 @@ class Task:
     """What is to be learnt, and from what.
 
     Args:
-        objective: images (N, 3, H, W) in [-1, 1], identities (N,) and the epoch (a float, counted from 0) -> `"loss"`,
+        objective: images (N, 3, H, W) in [-1, 1], labels (N, ...) and the epoch (a float, counted from 0) -> `"loss"`,
             and further terms for the log. One module, so that it can be spread over processes.
         learnt: the module whose weights go to the checkpoint.
         optimizers: at their initial learning rates.
         images: uint8, (H, W, 3) each.
-        identity: of each image; zeros where nobody asks. Shape (len(images),), int64.
+        labels: what is to be said of each image: whom it shows, or in which pose; zeros where nobody asks.
+            Shape (len(images), ...).
         validate: called after each epoch; its figures go to the log.
         augment: (images, step) -> images, before the objective sees them.
+        mirrored: labels -> labels of the mirrored images.
     """
 
     objective: nn.Module
     learnt: nn.Module
     optimizers: list[torch.optim.Optimizer]
     images: Images
-    identity: np.ndarray
+    labels: np.ndarray
     validate: Callable[[], dict[str, float]] | None = None
     augment: Callable[[Tensor, int], Tensor] = lambda images, step: images
+    mirrored: Callable[[np.ndarray], np.ndarray] = lambda labels: labels
 
 
 @dataclass(frozen=True)
@@ -108,13 +111,14 @@ def fit(
             task.objective.train()
             loader = batches(
                 task.images,
-                task.identity,
+                task.labels,
                 batch_size=config.batch_size,
                 epoch=epoch,
                 first=step % per_epoch,
                 seed=config.seed,
                 rank=fabric.global_rank,
                 world=fabric.world_size,
+                mirrored=task.mirrored,
             )
             for faces, labels in loader:
                 _set_rates(optimizers, lr_factor(step / steps, config.schedule, config.warmup))

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -23,15 +23,24 @@ class Images(Protocol):
 
 
 def batches(
-    images: Images, identity: np.ndarray, *, batch_size: int, epoch: int, first: int, seed: int, rank: int, world: int
+    images: Images,
+    labels: np.ndarray,
+    *,
+    batch_size: int,
+    epoch: int,
+    first: int,
+    seed: int,
+    rank: int,
+    world: int,
+    mirrored: Callable[[np.ndarray], np.ndarray] = lambda labels: labels,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch's batches of one process, from batch number `first` on; the next one is read while this one is used.
 
     The order depends on seed and epoch alone, so a resumed run sees exactly what an uninterrupted one would have seen.
-    Whole batches only. Every second image on average is mirrored.
+    Whole batches only. Every second image on average is mirrored, and its label becomes what `mirrored` makes of it.
 
     Yields:
-        Images (batch_size, 3, H, W) uint8 and identities (batch_size,) int64.
+        Images (batch_size, 3, H, W) uint8 and their labels (batch_size, ...).
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(images))[rank::world]
     mirror = np.random.default_rng([seed, epoch, rank]).random(len(order)) < 0.5
@@ -39,9 +48,10 @@ def batches(
     def read(number: int) -> tuple[Tensor, Tensor]:
         where = slice(number * batch_size, (number + 1) * batch_size)
         chosen, flip = order[where], mirror[where]
-        faces = np.array(images[chosen])
+        faces, wanted = np.array(images[chosen]), labels[chosen]
         faces[flip] = faces[flip, :, ::-1]
-        return torch.from_numpy(faces).permute(0, 3, 1, 2), torch.from_numpy(identity[chosen])
+        wanted[flip] = mirrored(wanted[flip])
+        return torch.from_numpy(faces).permute(0, 3, 1, 2), torch.from_numpy(wanted)
 
     count = batches_per_epoch(len(images), batch_size, world)
     with ThreadPoolExecutor(1) as reader:
@@ -58,11 +68,13 @@ def batches_per_epoch(images: int, batch_size: int, world: int) -> int:
     return (images // world) // batch_size
 
 
-def lr_factor(progress: float, schedule: Literal["steps", "cosine"], warmup: float) -> float:
+def lr_factor(progress: float, schedule: Literal["constant", "steps", "cosine"], warmup: float) -> float:
     """Share of the initial learning rate at `progress` in [0, 1] of the run."""
     rise = min(1.0, progress / warmup) if warmup > 0 else 1.0
     if schedule == "cosine":
         return rise * (0.5 + 0.5 * math.cos(math.pi * progress))
+    if schedule == "constant":
+        return rise
     return rise * 0.1 ** sum(progress >= mark for mark in (0.40, 0.64, 0.88))
 
 

@@ -131,7 +131,7 @@ def train_xcos(
         learnt=nn.ModuleList([head, arcface]),
         optimizers=[torch.optim.Adam([*head.parameters(), *arcface.parameters()], config.lr)],
         images=PairedFaces(images, learning),
-        identity=identity[learning],
+        labels=identity[learning],
         validate=lambda: xcos_quality(model.eval(), PairedFaces(images, held_out), config.batch_size),
     )
     outcome = fit(task, config, out, fabric, resume=resume, progress=progress)

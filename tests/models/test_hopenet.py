@@ -173,7 +173,7 @@ def test_loss_gradient_equals_finite_differences():
 def test_what_cannot_be_used_is_one_clear_line(small):
     with pytest.raises(InputError, match=r"shape \(N, 3, H, W\) in \[-1, 1\]; got \(1, 1, 112, 112\)"):
         small(torch.zeros(1, 1, 112, 112))
-    with pytest.raises(InputError, match="depth 18 or 50 and 3 or 4 stages; got 34 and 4"):
+    with pytest.raises(InputError, match="depth 10, 18 or 50 and 3 or 4 stages; got 34 and 4"):
         HopeNet(34)
     with pytest.raises(
         InputError, match=r"logits must be \(N, 3, 66\) and angles \(N, 3\); got \(2, 3, 66\) and \(2, 1\)"

@@ -74,3 +74,10 @@ def test_labels_are_the_region_map(jobs):
     np.testing.assert_array_equal(labelled[..., :3], plain)
     for image, (identity, nuisance) in zip(labelled, jobs[:2], strict=True):
         np.testing.assert_array_equal(image[..., 3], render(identity, nuisance, size=64).regions)
+
+
+def test_an_image_can_be_framed_by_an_alignment(jobs):
+    identity, nuisance = jobs[0]
+    alignment = np.array([[0.4, 0.0, 50.0], [0.0, 0.4, 60.0]])
+    (image,) = render_many([(identity, nuisance, alignment)], workers=0)
+    np.testing.assert_array_equal(image, render(identity, nuisance, alignment=alignment).image)

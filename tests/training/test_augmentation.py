@@ -76,3 +76,25 @@ def test_a_rectangle_of_one_colour_is_erased_and_nothing_else(images, only):
         if where.any():
             torch.testing.assert_close(colours, colours[:, :1].expand_as(colours))
     assert 0 < low < high < 1
+
+
+def test_nothing_is_turned_where_the_angle_is_to_be_learnt(only):
+    only(TURN=20.0)
+    upright = torch.zeros(8, 3, 32, 32)
+    upright[:, :, 16:] = 1.0  # a level edge
+    assert (augment(upright, 1.0, seed=1, step=1)[:, 0].std(-1) > 0.01).any()
+    level = augment(upright, 1.0, seed=1, step=1, turn=False)
+    torch.testing.assert_close(level, upright)
+
+
+def test_cut_images_are_black_beyond_tilted_edges_and_whole_in_the_middle(images, only):
+    only()
+    cut = augment(images, 1.0, seed=1, step=1, cut=1.0)
+    black = (cut == -1).all(1)  # (N, H, W)
+    torch.testing.assert_close(torch.where(black[:, None], images, cut), images)
+    assert not black[:, 14:18, 14:18].any()  # no edge comes nearer than a tenth of the side
+    share = black.float().mean((1, 2))
+    assert 0.5 < (share > 0).float().mean() < 0.95 and share.max() < 0.85
+    half = augment(images, 1.0, seed=1, step=1, cut=0.5)
+    assert 0.2 < ((half == -1).all(1).any((1, 2))).float().mean() < 0.6
+    assert not (augment(images, 1.0, seed=1, step=1) == -1).all(1).any()
