@@ -342,6 +342,9 @@ def benchmark(
     model: Model = "tutorial",
     pairs: PairsFile = None,
     images: ImagesFolder = None,
+    frontalizer: Annotated[
+        str | None, typer.Option(help="Frontalize first: a shipped name or a folder; see `facexai list frontalizers`.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=40, help="About so many pairs, for a quick look.")] = None,
     flip: Annotated[bool, typer.Option(" /--no-flip", show_default=False, help="Without the mirror images.")] = True,
     record: Annotated[bool, typer.Option("--record", help="Put the figures on the card of a model's folder.")] = False,
@@ -351,17 +354,22 @@ def benchmark(
     from facexai.benchmarks import verify
     from facexai.weights import record_benchmark
 
-    if record and not Path(model).is_dir():
-        raise InputError(f"--record takes a model's folder as --model; got {model}")
+    target = frontalizer or model
+    if record and not Path(target).is_dir():
+        raise InputError(f"--record takes the folder of a model or frontalizer to write to; got {target}")
     with reporting(json) as result:
         protocol = protocol_called(name, pairs, images)
         network = load_network(model)
+        if frontalizer:
+            from facexai.frontalizations import load_pose_invariant
+
+            network = load_pose_invariant(frontalizer, network)
         data = protocol.load()
         report = verify(network, data if limit is None else data.limited(limit), flip=flip)
         result |= {"model": network.name, "flip": flip} | report.to_json()
         print_report(result)
         if record:
-            record_benchmark(model, {key: value for key, value in result.items() if key != "model"})
+            record_benchmark(target, {key: value for key, value in result.items() if key != "model"})
 
 
 def protocol_called(name: str, pairs: Path | None, images: Path | None) -> "Benchmark":
@@ -688,6 +696,30 @@ def train_hopenet(
         result |= {"out": str(out), "card": network.card}
 
 
+@train_app.command("finetune")
+def train_finetune(
+    out: Out,
+    model: Model = "tutorial",
+    preset: Annotated[str, typer.Option(help="See `facexai list presets`.")] = "tutorial-fspfm",
+    settings: Settings = None,
+    json: Json = None,
+) -> None:
+    """Train a frontalizer on top of a finished network: stage 2 of FSPFM; rendered faces, or --set images=DIR."""
+    from facexai import training
+    from facexai.frontalizations import load_frontalization
+
+    with reporting(json) as result:
+        given = [*(settings or []), f"model={model}"]
+        config = training.override(training.preset(preset, training.FinetuneConfig), given)
+        words = ["--model", model, "--preset", preset, *with_flag("--set", settings)]
+        with run_folder(out, resume=False):
+            training.train_frontalizer(
+                config, out, card={"command": " ".join(["facexai", "train", "finetune", *words])}
+            )
+        print(f"trained: {out} (use it with --frontalizer {out})")
+        result |= {"out": str(out), "card": load_frontalization(out).card}
+
+
 def pose_validation(config: "HopeNetConfig") -> "Callable[[PoseEstimator], dict[str, float]] | None":
     """Errors of a pose network on rendered people whom training never sees; nothing where it learns from photos."""
     if config.images:
@@ -841,7 +873,7 @@ def write_rendered_faces(folder: Path, faces: "RenderedFaces", size: int) -> Non
 # Lists and speed
 
 
-LISTS = ("models", "pose-networks", "methods", "benchmarks", "presets")
+LISTS = ("models", "pose-networks", "frontalizers", "methods", "benchmarks", "presets")
 
 
 @app.command("list")
@@ -866,6 +898,11 @@ def known(kind: str) -> Mapping[str, Any]:
             return dict.fromkeys(SHIPPED_POSE_NETWORKS, Shipped) | {
                 f"{name}@FILE": PUBLISHED[name] for name in PUBLISHED
             }
+        case "frontalizers":
+            from facexai.frontalizations import SHIPPED_FRONTALIZERS
+            from facexai.models.frontalizers import FRONTALIZERS
+
+            return dict.fromkeys(SHIPPED_FRONTALIZERS, Shipped) | {name: FRONTALIZERS[name] for name in FRONTALIZERS}
         case "methods":
             from facexai.explainers import EXPLAINERS
 

@@ -99,10 +99,8 @@ def record_benchmark(directory: str | Path, figures: dict[str, Any]) -> None:
         InputError: `directory` is not a saved model.
     """
     directory = Path(directory)
-    model = _load_folder(directory)
-    write_card(
-        directory, {**model.card, "benchmarks": {**model.card.get("benchmarks", {}), figures["benchmark"]: figures}}
-    )
+    card, _ = read_folder(directory, kind=None)
+    write_card(directory, {**card, "benchmarks": {**card.get("benchmarks", {}), figures["benchmark"]: figures}})
 
 
 def write_atomically(path: Path, payload: bytes) -> None:
@@ -134,8 +132,8 @@ def _stored(value: Tensor, half: bool) -> Tensor:
     return value.half().contiguous() if half and value.is_floating_point() else value.contiguous()
 
 
-def read_folder(directory: Path, kind: str = RECOGNIZER) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Card and checked weights of a saved model of this kind.
+def read_folder(directory: Path, kind: str | None = RECOGNIZER) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Card and checked weights of a saved model of this kind, or of any where None.
 
     Raises:
         InputError: no saved model, one of another kind, or a damaged or tampered file.
@@ -151,7 +149,7 @@ def read_folder(directory: Path, kind: str = RECOGNIZER) -> tuple[dict[str, Any]
         raise InputError(
             f"{card_file} is not a model card ({type(error).__name__}: {error}); save the model anew"
         ) from None
-    if card.get("kind", RECOGNIZER) != kind:
+    if kind is not None and card.get("kind", RECOGNIZER) != kind:
         raise InputError(f"{directory} holds a {card.get('kind', RECOGNIZER)}, but a {kind} is needed; choose one")
     state: dict[str, Tensor] = {}
     for name, digest in digests.items():

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "facexai"
 # From the ground up. Parts of the two lowest levels may look sideways; those above meet through data alone.
 LEVELS = [
     {"errors", "registry", "compat", "cache", "pairs", "pose", "smoothing", "images", "detection"},
-    {"models", "losses", "datasets", "rendering", "weights", "pose_networks", "results"},
+    {"models", "losses", "datasets", "rendering", "weights", "pose_networks", "frontalizations", "results"},
     {"explainers", "benchmarks", "training"},
     {"views"},
     {"bench", "leaderboard"},

@@ -1,4 +1,4 @@
-"""The benchmarks by name: rendered twins of LFW and CFP, and the user's own pair lists.
+"""The benchmarks by name: rendered twins of LFW, CFP, CPLFW, CALFW and AgeDB, and the user's own pair lists.
 
 Rendered faces are no photos: their figures say how hard *this* set is, and are never to be set beside a paper's.
 """
@@ -41,6 +41,8 @@ class RenderedProtocol:
         strength: nuisance strength k.
         occlusion: probability of an occluder.
         seed: of the people. Seeds below 1000 are left to training sets.
+        probe_age, gallery_age: smallest and largest age of the face, from 0, smooth, to 1, wrinkled and sagging; any
+            where None.
     """
 
     name: str
@@ -53,10 +55,13 @@ class RenderedProtocol:
     strength: float = 1.0
     occlusion: float = 0.15
     seed: int = 1000
+    probe_age: tuple[float, float] | None = None
+    gallery_age: tuple[float, float] | None = None
 
     def load(self, *, progress: bool = True) -> VerificationSet:
         """Render on first use, then from the cache."""
-        recipe = {**asdict(self), "name": "", "pairs": 0, "kind": "protocol"}  # what the images depend on
+        used = {key: value for key, value in asdict(self).items() if value is not None}
+        recipe = {**used, "name": "", "pairs": 0, "kind": "protocol"}  # what the images depend on
         images = rendered_once(recipe, self._jobs, progress=progress)
         folds = [self._pairs(fold) for fold in range(self.folds)]
         probe, gallery, genuine = (np.concatenate(parts) for parts in zip(*folds, strict=True))
@@ -67,13 +72,17 @@ class RenderedProtocol:
         """Person by person: `images` probes in their own hair, then `images` gallery images in another."""
         for person in range(self.folds * self.identities):
             rng = np.random.default_rng([self.seed, person])
-            for look, yaw in zip(two_looks(rng), (self.probe_yaw, self.gallery_yaw), strict=True):
+            sides = (self.probe_yaw, self.probe_age), (self.gallery_yaw, self.gallery_age)
+            for look, (yaw, age) in zip(two_looks(rng), sides, strict=True):
                 for _ in range(self.images):
-                    yield look, self._nuisance(rng, yaw)
+                    yield look, self._nuisance(rng, yaw, age)
 
-    def _nuisance(self, rng: np.random.Generator, yaw: tuple[float, float]) -> Nuisance:
+    def _nuisance(
+        self, rng: np.random.Generator, yaw: tuple[float, float], age: tuple[float, float] | None
+    ) -> Nuisance:
         nuisance = sample_nuisance(rng, strength=self.strength, occlusion=self.occlusion)
-        return replace(nuisance, yaw=float(rng.uniform(*yaw) * rng.choice([-1, 1])))
+        nuisance = replace(nuisance, yaw=float(rng.uniform(*yaw) * rng.choice([-1, 1])))
+        return nuisance if age is None else replace(nuisance, age=float(rng.uniform(*age)))
 
     def _pairs(self, fold: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Probe, gallery, genuine of one fold: all different, drawn with the fold's own seed."""
@@ -108,12 +117,16 @@ class PairListBenchmark:
         return VerificationSet(self.pairs.stem, pairs.paths, pairs.probe, pairs.gallery, pairs.genuine, pairs.fold)
 
 
-FRONTAL, PROFILE = (0.0, 8.0), (70.0, 90.0)
+FRONTAL, PROFILE = (0.0, 8.0), (70.0, 90.0)  # degrees of yaw
+YOUNG, OLD = (0.0, 0.15), (0.7, 1.0)
 
 for _protocol in (
     RenderedProtocol("synthetic-lfw", (0.0, 20.0), (0.0, 20.0)),
     RenderedProtocol("synthetic-cfp-ff", FRONTAL, FRONTAL, seed=1001),
     RenderedProtocol("synthetic-cfp-fp", FRONTAL, PROFILE, seed=1001),
+    RenderedProtocol("synthetic-cplfw", (0.0, 45.0), (30.0, 75.0), seed=1003),
+    RenderedProtocol("synthetic-calfw", (0.0, 20.0), (0.0, 20.0), seed=1004, probe_age=YOUNG, gallery_age=OLD),
+    RenderedProtocol("synthetic-agedb", (0.0, 45.0), (0.0, 45.0), seed=1005, probe_age=YOUNG, gallery_age=OLD),
 ):
     BENCHMARKS[_protocol.name] = _protocol
 BENCHMARKS["pairs"] = PairListBenchmark()

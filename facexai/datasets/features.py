@@ -89,7 +89,7 @@ def extract_features(
 
 
 def _paired(values: Tensor) -> Tensor:
-    """n images, then their n mirror images: (2n, K) -> (n, 2, K), on the CPU."""
+    """N images, then their n mirror images: (2n, K) -> (n, 2, K), on the CPU."""
     return torch.stack(values.float().cpu().chunk(2), dim=1)
 
 

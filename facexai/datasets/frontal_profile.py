@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from facexai.datasets.rendered import rendered_once, two_looks
 from facexai.errors import InputError
 from facexai.rendering import Identity, Nuisance, sample_nuisance
+from facexai.rendering.scene import framing, pose_in_crop
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,14 @@ class RenderedFrontalProfiles:
 
     @property
     def pose(self) -> np.ndarray:
-        """Yaw, pitch, roll of each head in degrees, as it was rendered. Shape (N, 3), float32."""
-        return np.array([(n.yaw, n.pitch, n.roll) for _, n in self.jobs()], dtype=np.float32)
+        """Yaw, pitch, roll of each image in degrees, as one sees them in the crop: see `pose_in_crop`. Shape (N, 3)."""
+        seen = (pose_in_crop(nuisance.pose, framing(look, nuisance)) for look, nuisance in self.jobs())
+        return np.array([(pose.yaw, pose.pitch, pose.roll) for pose in seen], np.float32)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What the images depend on."""
+        return {**asdict(self), "kind": "frontal-profile"}
 
     def jobs(self) -> Iterator[tuple[Identity, Nuisance]]:
         """What to render: person by person, frontal faces before profiles."""
@@ -67,8 +75,7 @@ class RenderedFrontalProfiles:
 
     def images(self, *, workers: int | None = None, progress: bool = True) -> np.ndarray:
         """All images, rendered on first use. Shape (N, 112, 112, 3), uint8, read from disk as they are needed."""
-        recipe = {**asdict(self), "kind": "frontal-profile"}
-        return rendered_once(recipe, self.jobs, workers=workers, progress=progress)
+        return rendered_once(self.recipe, self.jobs, workers=workers, progress=progress)
 
     def _nuisance(self, rng: np.random.Generator, yaw: tuple[float, float]) -> Nuisance:
         nuisance = sample_nuisance(rng, strength=rng.uniform(*self.strength), occlusion=self.occlusion)

@@ -12,7 +12,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -188,7 +188,9 @@ def finetune(
             optimizer.step()
             step += 1
         objective.eval()
-        means = {name: float(torch.stack([t[name] for t in terms]).mean()) for name in (terms[0] if terms else ())}
+        means = {
+            name: float(torch.stack([t[name].detach() for t in terms]).mean()) for name in (terms[0] if terms else ())
+        }
         row = {"step": step, "epoch": epoch, **means, **cross_pose_scores(frontalization, held_out)}
         history.append(row)
         log(row)

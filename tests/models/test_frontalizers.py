@@ -137,7 +137,7 @@ def test_dream_is_a_residual_behind_the_gate_of_the_code():
     x, _ = data()
     module = scrambled(DREAM(D))
     state = module.state_dict()
-    r = linear(state, "fc2", prelu(state, "prelu", linear(state, "fc1", x)))
+    r = linear(state, "block.fc2", prelu(state, "block.prelu", linear(state, "block.fc1", x)))
     assert torch.allclose(module(x, YAW), x + sigmoid(10 * (YAW.abs() / 45 - 1)) * r, atol=1e-12)
 
 
@@ -145,7 +145,7 @@ def test_dream_as_coded_and_printed():
     x, _ = data()
     module = scrambled(DREAM(D, slope="paper", final_relu=True, residual_start="default"))
     state = module.state_dict()
-    r = linear(state, "fc2", prelu(state, "prelu", linear(state, "fc1", x))).clamp(min=0)
+    r = linear(state, "block.fc2", prelu(state, "block.prelu", linear(state, "block.fc1", x))).clamp(min=0)
     gate = sigmoid(4 / math.pi * (YAW.abs() * math.pi / 180) - 1)
     assert torch.allclose(module(x, YAW), x + gate * r, atol=1e-12)
 

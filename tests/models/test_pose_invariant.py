@@ -90,7 +90,9 @@ def test_flip_embeddings_are_summed(tiny, images):
 
 def test_the_pose_network_does_not_move_by_one_bit(tiny, images):
     torch.manual_seed(0)
-    model = PoseInvariantRecognizer(copy.deepcopy(tiny), HopeNet(18, size=112, stages=3), Frontalization(random_fspfm(16, 256), limit=None))
+    model = PoseInvariantRecognizer(
+        copy.deepcopy(tiny), HopeNet(18, size=112, stages=3), Frontalization(random_fspfm(16, 256), limit=None)
+    )
     before = {part: copy.deepcopy(getattr(model, part).state_dict()) for part in ("estimator", "frontalization")}
     model.train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)

@@ -39,3 +39,28 @@ class ResidualBlock(nn.Module):
 
     def forward(self, embedding: Tensor) -> Tensor:  # noqa: D102
         return self.bn2(self.fc2(self.bn1(self.fc1(embedding)).relu()))
+
+
+class PlainBlock(nn.Module):
+    """Linear, PReLU, Linear: a pose residual (N, D) of an embedding (N, D), without BatchNorm.
+
+    Args:
+        dimension: D.
+        start: `"zero"`: the last layer starts at zero. `"default"`: torch's own start.
+        width: dimensions between the layers, over D.
+
+    Source: Cao et al., "Pose-Robust Face Recognition via Deep Residual Equivariant Mapping" (CVPR 2018): the block of
+    DREAM; the width is ours.
+    """
+
+    def __init__(self, dimension: int, start: ResidualStart = "zero", width: int = 1) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dimension, width * dimension)
+        self.prelu = nn.PReLU()
+        self.fc2 = nn.Linear(width * dimension, dimension)
+        if starts_at_zero(start):
+            nn.init.zeros_(self.fc2.weight)
+            nn.init.zeros_(self.fc2.bias)
+
+    def forward(self, embedding: Tensor) -> Tensor:  # noqa: D102
+        return self.fc2(self.prelu(self.fc1(embedding)))

@@ -5,7 +5,7 @@ frontalizer whose numbers are buffers; what comes out of it has unit norm. A con
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from facexai.registry import Registry
 
 CONTROLS: Registry[Callable[..., Frontalizer]] = Registry("control")  # how they are fitted
 CENTRINGS: Registry[type[Frontalizer]] = Registry("control")  # what they are
+Control = TypeVar("Control", bound=Frontalizer)
 PROFILE = 30.0  # degrees of yaw beyond which a face counts as a profile
 
 
@@ -106,8 +107,13 @@ def build_control(name: str, dimension: int, pose_size: int = 1, **options: Any)
         pose_size: 1, the yaw in degrees.
         options: of that control.
     """
-    control = CENTRINGS[name](dimension, pose_size, **options)
-    control.architecture = {"name": name, "dimension": dimension, "pose_size": pose_size, "options": options}
+    return _described(CENTRINGS[name](dimension, pose_size, **options), name, **options)
+
+
+def _described(control: Control, name: str, **options: Any) -> Control:
+    """The control itself, with what `build_control` needs to make it again."""
+    size = {"dimension": control.dimension, "pose_size": control.pose_size}
+    control.architecture = {"name": name, **size, "options": options}
     return control
 
 
@@ -126,7 +132,7 @@ def fit_global_centring(
     """
     _check(embedding, identity, yaw)
     unit = F.normalize(embedding.double())
-    control = build_control("global-centring", embedding.shape[1])
+    control = _described(GlobalCentring(embedding.shape[1]), "global-centring")
     means = _class_means(unit, (yaw.abs() > profile).long(), 2) if balanced else unit
     control.mean.copy_(means.mean(0))
     return control.to(embedding)
@@ -138,7 +144,7 @@ def fit_pose_centring(
 ) -> PoseClassCentring:
     """One mean a pose class. Embeddings (M, D), identities (M,), which are not used, yaws in degrees (M,)."""
     _check(embedding, identity, yaw)
-    control = build_control("pose-centring", embedding.shape[1], edges=list(edges))
+    control = _described(PoseClassCentring(embedding.shape[1], edges=edges), "pose-centring", edges=list(edges))
     unit = F.normalize(embedding.double())
     control.means.copy_(_class_means(unit, control.to(embedding.device).pose_class(yaw), len(edges) + 1))
     return control.to(embedding)
@@ -171,7 +177,7 @@ def fit_wccn(embedding: Tensor, identity: Tensor, yaw: Tensor, *, shrinkage: flo
         raise InputError("WCCN needs people with two embeddings or more that differ; add faces of the same people")
     # S over tr(S_w) / D, as a common factor changes no cosine.
     values, vectors = torch.linalg.eigh((1 - shrinkage) * covariance / scale)
-    control = build_control("wccn", embedding.shape[1]).to(embedding)
+    control = _described(WCCN(embedding.shape[1]), "wccn").to(embedding)
     control.mean.copy_(centring.mean)
     control.matrix.copy_(vectors @ torch.diag((values.clamp(min=0) + shrinkage).rsqrt()) @ vectors.T)
     return control

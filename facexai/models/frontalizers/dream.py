@@ -9,10 +9,10 @@ its code, penincillin/DREAM, `src/stitching/branch_util.py`.
 import math
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from facexai.errors import InputError
-from facexai.models.frontalizers.blocks import ResidualStart, starts_at_zero
+from facexai.models.frontalizers.blocks import PlainBlock, ResidualStart, starts_at_zero
 from facexai.models.frontalizers.interface import FRONTALIZERS, Frontalizer
 
 Slope = Literal["code", "paper"]
@@ -68,15 +68,10 @@ class DREAM(Frontalizer):
             raise InputError("DREAM with final_relu cannot start at zero, where no gradient passes; use 'default'")
         self.slope: Slope = slope
         self.final_relu = final_relu
-        self.fc1 = nn.Linear(dimension, dimension)
-        self.prelu = nn.PReLU()
-        self.fc2 = nn.Linear(dimension, dimension)
-        if starts_at_zero(residual_start):
-            nn.init.zeros_(self.fc2.weight)
-            nn.init.zeros_(self.fc2.bias)
+        self.block = PlainBlock(dimension, residual_start)
 
     def frontalize(self, embedding: Tensor, pose: Tensor) -> Tensor:  # noqa: D102
-        residual = self.fc2(self.prelu(self.fc1(embedding)))  # (N, D)
+        residual = self.block(embedding)  # (N, D)
         if self.final_relu:
             residual = residual.relu()
         return embedding + yaw_gate(pose, self.slope) * residual

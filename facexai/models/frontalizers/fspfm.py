@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from facexai.errors import InputError
-from facexai.models.frontalizers.blocks import ResidualBlock, ResidualStart
+from facexai.models.frontalizers.blocks import PlainBlock, ResidualBlock, ResidualStart
 from facexai.models.frontalizers.interface import FRONTALIZERS, Frontalizer
 
 Gate = Literal["linear", "two-layer", "none"]
+Block = Literal["batchnorm", "prelu"]
 
 
 @FRONTALIZERS.register("fspfm")
@@ -30,6 +31,8 @@ class FSPFM(Frontalizer):
         gate: P1 and P2. `"linear"`: Linear, Sigmoid. `"two-layer"`: Linear, ReLU, Linear, Sigmoid. `"none"`: 1, so the
             pose is not looked at.
         yaw_only: the pose is the yaw in degrees, of which the gates see |yaw| / 45, in place of a feature.
+        block: T1 and T2. `"batchnorm"`: `ResidualBlock`. `"prelu"`: `PlainBlock`.
+        width: dimensions inside a `PlainBlock`, over D.
         residual_start: see `ResidualBlock`.
 
     Attributes:
@@ -55,13 +58,15 @@ class FSPFM(Frontalizer):
         stacked: bool = False,
         gate: Gate = "linear",
         yaw_only: bool = False,
+        block: Block = "batchnorm",
+        width: int = 1,
         residual_start: ResidualStart = "zero",
     ) -> None:
         if yaw_only:
             self.takes = "yaw"
         super().__init__(dimension, pose_size)
         self.stacked = stacked
-        self.T1, self.T2 = ResidualBlock(dimension, residual_start), ResidualBlock(dimension, residual_start)
+        self.T1, self.T2 = (_block(block, dimension, residual_start, width) for _ in range(2))
         self.P1, self.P2 = _gate(gate, pose_size, dimension), _gate(gate, pose_size, dimension)
         self.register_buffer("pose_mean", torch.zeros(pose_size))
         self.register_buffer("pose_scale", torch.ones(pose_size))
@@ -92,6 +97,15 @@ class OpenGate(nn.Module):
 
     def forward(self, pose: Tensor) -> Tensor:  # noqa: D102
         return pose.new_ones(len(pose), 1)
+
+
+def _block(kind: Block, dimension: int, start: ResidualStart, width: int) -> nn.Module:
+    """Embeddings (N, D) -> residuals (N, D)."""
+    if kind == "prelu":
+        return PlainBlock(dimension, start, width)
+    if kind != "batchnorm" or width != 1:
+        raise InputError(f"block must be batchnorm, of width 1, or prelu; got '{kind}' and width {width}")
+    return ResidualBlock(dimension, start)
 
 
 def _gate(kind: Gate, pose_size: int, dimension: int) -> nn.Module:
