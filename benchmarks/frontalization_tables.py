@@ -56,7 +56,14 @@ ROWS: dict[str, list[str]] = {
     "pam-like, angular": ["frontalizer=pam-like"],
     # Table 1 and Table 3: FSPFM, loss by loss
     "fspfm": [],
-    "fspfm, arcface": ["arcface_weight=1", "adaptation_weight=0", "scale=32", "margin=0.35", "train_classes=true"],
+    "fspfm, arcface": [
+        "arcface_weight=1",
+        "adaptation_weight=0",
+        "scale=32",
+        "margin=0.35",
+        "train_classes=true",
+        "epochs=3",
+    ],
     "fspfm, no ADA": ["adaptation=none", "reduction=mean"],
     "fspfm, Huang": ["adaptation=huang", "reduction=mean"],
     "fspfm, ADA": ["adaptation=proposed", "reduction=mean"],
