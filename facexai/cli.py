@@ -696,6 +696,32 @@ def train_hopenet(
         result |= {"out": str(out), "card": network.card}
 
 
+@train_app.command("pretrain")
+def train_pretrain(
+    out: Out,
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Aligned 112x112 faces, one folder a person; else rendered ones.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="See `facexai list presets`.")] = "tutorial-fspfm-1",
+    settings: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    json: Json = None,
+) -> None:
+    """Train a recognizer together with its frontalizer: stage 1 of FSPFM."""
+    from facexai import training
+    from facexai.frontalizations import load_frontalization
+
+    with reporting(json) as result:
+        given = [*(settings or []), *([f"images={images}"] if images else [])]
+        config = training.override(training.preset(preset, training.PretrainConfig), given)
+        words = [*(["--images", str(images)] if images else []), "--preset", preset, *with_flag("--set", settings)]
+        card = {"command": " ".join(["facexai", "train", "pretrain", *words])}
+        with run_folder(out, resume):
+            training.train_pose_invariant(config, out, resume=resume, card=card)
+        print(f"trained: {out} (use it with --frontalizer {out} --model {out}/recognizer)")
+        result |= {"out": str(out), "card": load_frontalization(out).card}
+
+
 @train_app.command("finetune")
 def train_finetune(
     out: Out,

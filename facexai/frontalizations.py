@@ -16,6 +16,7 @@ from facexai.weights import CHECKPOINTS, load_model, read_folder, shipped, write
 KIND = "frontalizer"
 SHIPPED_FRONTALIZERS = shipped(KIND)
 FILE = "model.safetensors"
+RECOGNIZER_FOLDER = "recognizer"  # inside the frontalizer's, where both were trained together
 
 
 def load_frontalization(spec: str | Path) -> Frontalization:
@@ -82,5 +83,6 @@ def load_pose_invariant(spec: str | Path, recognizer: FaceRecognizer | None = No
     except KeyError as error:
         raise InputError(f"the card of frontalizer {spec} names no {error}; build a PoseInvariantRecognizer") from None
     if recognizer is None:
-        recognizer = load_model(names[0])
+        beside = Path(spec) / names[0]
+        recognizer = load_model(beside if beside.is_dir() else names[0])
     return PoseInvariantRecognizer(recognizer, load_pose_network(names[1]), frontalization).eval()

@@ -66,7 +66,8 @@ class RenderedProtocol:
         folds = [self._pairs(fold) for fold in range(self.folds)]
         probe, gallery, genuine = (np.concatenate(parts) for parts in zip(*folds, strict=True))
         fold = np.repeat(np.arange(self.folds), 2 * self.pairs)
-        return VerificationSet(self.name, images, probe, gallery, genuine, fold, rendered=True)
+        identity = np.repeat(np.arange(self.folds * self.identities), 2 * self.images)
+        return VerificationSet(self.name, images, probe, gallery, genuine, fold, rendered=True, identity=identity)
 
     def _jobs(self) -> Iterator[tuple[Identity, Nuisance]]:
         """Person by person: `images` probes in their own hair, then `images` gallery images in another."""

@@ -34,6 +34,7 @@ class VerificationSet:
         genuine: one identity or two. Shape (P,), bool.
         fold: number of the fold. Shape (P,).
         rendered: whether the faces are rendered; reports say so.
+        identity: label of the person in each image, where it is known. Shape (M,).
     """
 
     name: str
@@ -43,6 +44,7 @@ class VerificationSet:
     genuine: np.ndarray
     fold: np.ndarray
     rendered: bool = False
+    identity: np.ndarray | None = None
 
     def limited(self, pairs: int) -> "VerificationSet":
         """About `pairs` of the pairs, spread evenly over folds and over genuine and impostor ones."""
@@ -50,8 +52,9 @@ class VerificationSet:
         used, flat = np.unique(np.concatenate([self.probe[chosen], self.gallery[chosen]]), return_inverse=True)
         images = self.images[used] if isinstance(self.images, np.ndarray) else [self.images[index] for index in used]
         probe, gallery = np.split(flat, 2)
+        identity = None if self.identity is None else self.identity[used]
         return VerificationSet(
-            self.name, images, probe, gallery, self.genuine[chosen], self.fold[chosen], self.rendered
+            self.name, images, probe, gallery, self.genuine[chosen], self.fold[chosen], self.rendered, identity
         )
 
     def choice(self, pairs: int) -> np.ndarray:
@@ -231,12 +234,17 @@ def best_threshold(scores: np.ndarray, genuine: np.ndarray, candidates: np.ndarr
     return float(candidates[np.argmax(accepted + refused)])
 
 
+def fold_threshold(scores: np.ndarray, genuine: np.ndarray, thresholds: Literal["grid", "exact"] = "grid") -> float:
+    """The threshold that pairs of other folds give; see `measure`."""
+    candidates = 1 - GRID / 2 if thresholds == "grid" else np.append(np.unique(scores)[::-1], -np.inf)
+    return best_threshold(scores, genuine, candidates)
+
+
 def _fold_accuracy(
     scores: np.ndarray, genuine: np.ndarray, test: np.ndarray, thresholds: Literal["grid", "exact"]
 ) -> tuple[float, float]:
     """Accuracy on one fold with the threshold of the others, and that threshold."""
-    candidates = 1 - GRID / 2 if thresholds == "grid" else np.append(np.unique(scores[~test])[::-1], -np.inf)
-    threshold = best_threshold(scores[~test], genuine[~test], candidates)
+    threshold = fold_threshold(scores[~test], genuine[~test], thresholds)
     return float(np.mean((scores[test] > threshold) == genuine[test])), threshold
 
 

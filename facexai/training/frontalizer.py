@@ -3,6 +3,8 @@
 import hashlib
 import json
 import time
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import torch
 
 from facexai.cache import cache_folder
 from facexai.datasets import IdentityFolder, PoseFolder
-from facexai.datasets.features import PoseFeatures, extract_features, features_once
+from facexai.datasets.features import Images, PoseFeatures, extract_features, features_once
 from facexai.datasets.frontal_profile import RenderedFrontalProfiles
 from facexai.errors import InputError
 from facexai.frontalizations import load_frontalization, save_frontalization
@@ -87,7 +89,8 @@ def cross_pose_faces(
         raise InputError("poses belong to images: give the folder of the faces too, --set images=DIR")
     if not config.images:
         rendered = RenderedFrontalProfiles(config.identities, config.frontals, config.profiles, config.data_seed)
-        features = rendered_features(rendered, recognizer, estimator, progress=progress)
+        faces = LazyImages(lambda: rendered.images(progress=progress), len(rendered.identity))
+        features = cached_features(rendered.recipe, faces, recognizer, estimator, progress=progress)
         words = (
             f"rendered faces: {rendered.identities} identities x ({rendered.frontals} frontal + {rendered.profiles} "
             f"profile), seed {rendered.seed}"
@@ -105,16 +108,38 @@ def _sorted(config: FinetuneConfig, features: PoseFeatures, identity: np.ndarray
     return CrossPoseFaces.sort(features, identity, angles, **limits)
 
 
-def rendered_features(
-    faces: RenderedFrontalProfiles, recognizer: FaceRecognizer, estimator: PoseNetwork, *, progress: bool = True
+def cached_features(
+    what: Any, images: Images, recognizer: FaceRecognizer, estimator: PoseNetwork, *, progress: bool = True
 ) -> PoseFeatures:
-    """Features of rendered faces, kept in the cache under the weights and the faces that they depend on."""
-    key = hashlib.sha256(json.dumps([fingerprint(recognizer), fingerprint(estimator), faces.recipe]).encode())
-    file = cache_folder() / "features" / f"{key.hexdigest()[:16]}.safetensors"
-    return features_once(
-        file,
-        lambda: extract_features(recognizer, estimator, faces.images(progress=progress), progress=progress),  # type: ignore[arg-type]
-    )
+    """Features, kept in the cache.
+
+    Args:
+        what: everything that the images depend on, JSON-able.
+        images: aligned faces; looked at only where their features are not in the cache.
+        recognizer: gives the embeddings; its weights belong to the key.
+        estimator: gives the poses; its weights belong to the key.
+        progress: show a bar.
+    """
+    key = hashlib.sha256(json.dumps([fingerprint(recognizer), fingerprint(estimator), what]).encode()).hexdigest()[:16]
+    file = cache_folder() / "features" / f"{key}.safetensors"
+    return features_once(file, lambda: extract_features(recognizer, estimator, images, progress=progress))
+
+
+class LazyImages:
+    """Images that are made when the first of them is looked at."""
+
+    def __init__(self, make: Callable[[], np.ndarray], count: int) -> None:
+        self._make, self._count = make, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @cached_property
+    def _images(self) -> np.ndarray:
+        return self._make()
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        return self._images[indices]
 
 
 def fingerprint(module: torch.nn.Module) -> str:

@@ -1,0 +1,250 @@
+r"""The three tables of the FSPFM paper, run again: every module on one frozen recognizer, one protocol, three seeds.
+
+    python benchmarks/frontalization_tables.py rendered --out DIR
+    python benchmarks/frontalization_tables.py photographs --out DIR --model M --pose-network P \
+        --cfp FOLDER --fp PAIRS_CSV --ff PAIRS_CSV
+
+`rendered` trains on rendered people and measures on the rendered twins. `photographs` cross-validates over the folds of
+CFP that you have: a module is measured on people whom neither its training nor its early stopping has seen. Each writes
+one JSON; features are kept in facexai's cache, so a second run takes minutes.
+"""
+
+import argparse
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from facexai.benchmarks import BENCHMARKS, VerificationSet
+from facexai.benchmarks.comparison import ScoredPairs, compare
+from facexai.datasets import load_faces
+from facexai.datasets.features import PoseFeatures
+from facexai.models.frontalizers import CONTROLS, Frontalization
+from facexai.pose_networks import load_pose_network
+from facexai.training import FinetuneConfig, override, preset
+from facexai.training.cross_pose import CrossPoseFaces
+from facexai.training.finetune import finetune
+from facexai.training.frontalizer import cached_features, cross_pose_faces, fit_centring, prepare, split_people
+from facexai.weights import load_model, write_atomically
+
+TWINS = (
+    "synthetic-cplfw",
+    "synthetic-cfp-fp",
+    "synthetic-lfw",
+    "synthetic-calfw",
+    "synthetic-agedb",
+    "synthetic-cfp-ff",
+)
+
+# What each row changes in the preset. Names: MODULE, LOSS.
+ROWS: dict[str, list[str]] = {
+    # Table 2: modules, each with the loss of its own paper
+    "dream": ["frontalizer=dream", "adaptation=none", "reduction=mean"],
+    "agpm": ["frontalizer=agpm", "adaptation=huang", "reduction=mean"],
+    "agpm-published": ["frontalizer=agpm:as_published=true", "adaptation=huang", "reduction=mean"],
+    "pam-like": ["frontalizer=pam-like", "adaptation=none", "reduction=mean"],
+    "pad-like": ["frontalizer=pad-like", "adaptation=angular"],
+    # and with the loss that did best, so that the module alone is compared
+    "dream, angular": ["frontalizer=dream"],
+    "agpm, angular": ["frontalizer=agpm"],
+    "pam-like, angular": ["frontalizer=pam-like"],
+    # Table 1 and Table 3: FSPFM, loss by loss
+    "fspfm": [],
+    "fspfm, arcface": [
+        "arcface_weight=1",
+        "adaptation_weight=0",
+        "scale=32",
+        "margin=0.35",
+        "train_classes=true",
+        "epochs=3",
+    ],
+    "fspfm, no ADA": ["adaptation=none", "reduction=mean"],
+    "fspfm, Huang": ["adaptation=huang", "reduction=mean"],
+    "fspfm, ADA": ["adaptation=proposed", "reduction=mean"],
+    "fspfm, no pose": ["frontalizer=fspfm:block=prelu:width=4:gate=none"],
+    "fspfm, yaw": ["frontalizer=fspfm:block=prelu:width=4:yaw_only=true"],
+    "fspfm, printed block": ["frontalizer=fspfm"],
+}
+BASELINES = ("raw", "wccn", "dream", "fspfm")
+
+
+def main() -> None:
+    """One of the two tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("faces", choices=("rendered", "photographs"))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rows", default=",".join(ROWS).replace(", ", "+"), help="names with + for the comma's blank")
+    parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
+    parser.add_argument("--model", default="tutorial")
+    parser.add_argument("--pose-network", default="hopenet-tutorial")
+    parser.add_argument("--cfp", type=Path)
+    parser.add_argument("--fp", type=Path)
+    parser.add_argument("--ff", type=Path)
+    parser.add_argument("--folds", default="", help="folds to report, of photographs; all where empty")
+    arguments = parser.parse_args()
+    arguments.rows = [name.replace("+", ", ") for name in arguments.rows.split(",")]
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    report = rendered(arguments) if arguments.faces == "rendered" else photographs(arguments)
+    write_atomically(arguments.out / f"frontalization-{arguments.faces}.json", json.dumps(report, indent=1).encode())
+
+
+def configured(arguments: argparse.Namespace, row: str, seed: int) -> FinetuneConfig:
+    """The settings of one run of a row."""
+    given = [f"model={arguments.model}", f"pose_network={arguments.pose_network}", *arguments.settings, *ROWS[row]]
+    return replace(override(preset("tutorial-fspfm", FinetuneConfig), given), seed=seed)
+
+
+def rendered(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Trained on rendered people, measured on the rendered twins."""
+    recognizer, estimator = load_model(arguments.model), load_pose_network(arguments.pose_network)
+    config = configured(arguments, "fspfm", 42)
+    faces, words = cross_pose_faces(config, recognizer, estimator)
+    learning, held_out = split_people(faces, config.held_out)
+    sets = {name: BENCHMARKS[name].load() for name in TWINS}
+    features = {
+        name: cached_features(["protocol", name, len(data.probe)], data.images, recognizer, estimator)  # type: ignore[arg-type]
+        for name, data in sets.items()
+    }
+    modules: dict[str, list[Frontalization]] = {
+        name: [Frontalization(fit_centring(name, learning), limit=None)]
+        for name in CONTROLS  # type: ignore[arg-type]
+    }
+    for row in tqdm(arguments.rows, desc="rows"):
+        modules[row] = [trained(configured(arguments, row, 42 + k), learning, held_out) for k in range(arguments.seeds)]
+    scores = {name: {"raw": [raw_scores(features[name], data)]} for name, data in sets.items()}
+    for name, data in sets.items():
+        for row, runs in modules.items():
+            scores[name][row] = [module_scores(run, features[name], data) for run in runs]
+    tables = {}
+    for name, data in sets.items():
+        assert data.identity is not None
+        people = np.stack([data.identity[data.probe], data.identity[data.gallery]], 1)
+        tables[name] = compared(scores[name], ScoredPairs(data.genuine, data.fold, people))
+    return {
+        "benchmark": "frontalization",
+        "asked": {"model": arguments.model, "pose_network": arguments.pose_network, "settings": arguments.settings},
+        "rendered": True,
+        "data": words,
+        "seeds": [42 + k for k in range(arguments.seeds)],
+        "rows": {row: {name: tables[name][row] for name in tables} for row in ("raw", *modules)},
+    }
+
+
+def trained(config: FinetuneConfig, learning: CrossPoseFaces, held_out: CrossPoseFaces) -> Frontalization:
+    """One run of stage 2."""
+    module = prepare(config, learning)
+    finetune(module, learning, held_out, config, progress=False)
+    return module.eval()
+
+
+@torch.inference_mode()
+def module_scores(module: Frontalization, features: PoseFeatures, data: VerificationSet) -> np.ndarray:
+    """Cosines of the pairs after frontalization."""
+    embedding = module.embed(features.embedding, features.pose, features.angles).numpy()
+    return np.einsum("pd,pd->p", embedding[data.probe], embedding[data.gallery])
+
+
+def raw_scores(features: PoseFeatures, data: VerificationSet) -> np.ndarray:
+    """Cosines of the pairs as `facexai benchmark` has them: the head's output, image and mirror image summed."""
+    embedding = torch.nn.functional.normalize(features.embedding.sum(1)).numpy()
+    return np.einsum("pd,pd->p", embedding[data.probe], embedding[data.gallery])
+
+
+def compared(scores: dict[str, list[np.ndarray]], pairs: ScoredPairs) -> dict[str, Any]:
+    """The comparison with those baselines that are there."""
+    return compare(scores, pairs, [name for name in BASELINES if name in scores])
+
+
+def photographs(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Cross-validated over the folds of CFP: 10 frontal and 4 profile images of each person."""
+    recognizer, estimator = load_model(arguments.model), load_pose_network(arguments.pose_network)
+    lists = {"cfp-fp": read_pairs(arguments.fp), "cfp-ff": read_pairs(arguments.ff)}
+    names = sorted({name for rows in lists.values() for row in rows for name in row[:2]})
+    features = cached_features(["cfp", len(names)], Photographs(arguments.cfp, names), recognizer, estimator)
+    index = {name: position for position, name in enumerate(names)}
+    person = np.array([int(name.split("/")[0]) for name in names])
+    profile = np.array(["profile" in name for name in names])
+    fold_of = {int(row[side].split("/")[0]): row[3] for rows in lists.values() for row in rows for side in (0, 1)}
+    fold = np.array([fold_of[who] for who in person])
+    angles = np.zeros((len(names), 3))
+    angles[profile, 0] = 90.0  # told by the folder, not estimated
+    folds = sorted(set(fold_of.values()))
+    sets = {
+        name: VerificationSet(
+            name,
+            np.zeros(0),
+            np.array([index[row[0]] for row in rows]),
+            np.array([index[row[1]] for row in rows]),
+            np.array([row[2] for row in rows], bool),
+            np.array([row[3] for row in rows]),
+        )
+        for name, rows in lists.items()
+    }
+    scores = {name: {"raw": [raw_scores(features, data)]} for name, data in sets.items()}
+    rows: list[str] = [*CONTROLS, *arguments.rows]
+    for row in tqdm(rows, desc="rows"):
+        for seed in range(1 if row in CONTROLS else arguments.seeds):
+            runs = {name: np.zeros(len(data.probe)) for name, data in sets.items()}
+            for k, test in enumerate(folds):
+                stop = folds[(k + 1) % len(folds)]
+                parts = [
+                    CrossPoseFaces.sort(
+                        features[torch.from_numpy(np.flatnonzero(chosen))], person[chosen], angles[chosen]
+                    )
+                    for chosen in ((fold != test) & (fold != stop), fold == stop)
+                ]
+                if row in CONTROLS:
+                    module = Frontalization(fit_centring(row, parts[0]), limit=None)  # type: ignore[arg-type]
+                else:
+                    module = trained(configured(arguments, row, 42 + seed), *parts)
+                for name, data in sets.items():
+                    here = data.fold == test
+                    runs[name][here] = module_scores(module, features, data)[here]
+            for name in sets:
+                scores[name].setdefault(row, []).append(runs[name])
+    chosen = [int(x) for x in arguments.folds.split(",")] if arguments.folds else folds
+    tables = {}
+    for name, data in sets.items():
+        kept = np.isin(data.fold, chosen)
+        people = np.stack([person[data.probe], person[data.gallery]], 1)[kept]
+        cut = {row: [run[kept] for run in runs] for row, runs in scores[name].items()}
+        tables[name] = compared(cut, ScoredPairs(data.genuine[kept], data.fold[kept], people))
+    return {
+        "benchmark": "frontalization",
+        "asked": {"model": recognizer.name, "pose_network": estimator.name, "settings": arguments.settings},
+        "rendered": False,
+        "data": f"CFP, cross-validated over {len(folds)} folds, reported on {chosen}",
+        "seeds": [42 + k for k in range(arguments.seeds)],
+        "rows": {row: {name: tables[name][row] for name in tables} for row in ("raw", *rows)},
+    }
+
+
+class Photographs:
+    """Aligned faces by their names."""
+
+    def __init__(self, root: Path, names: Sequence[str]) -> None:
+        self.paths = [root / name for name in names]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        return load_faces([self.paths[index] for index in indices])
+
+
+def read_pairs(file: Path) -> list[tuple[str, str, bool, int]]:
+    """name1, name2, same, fold of each pair."""
+    with open(file, newline="", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    return [(row["name1"], row["name2"], row["same"] == "1", int(row["fold"])) for row in rows]
+
+
+if __name__ == "__main__":
+    main()

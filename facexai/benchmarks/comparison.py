@@ -1,0 +1,144 @@
+"""Comparison: networks or modules on one benchmark, with intervals of what one gains over another.
+
+The people of a benchmark are drawn anew, each with all pairs that show them: pairs share people, so a bootstrap over
+pairs would find intervals that are too narrow.
+
+Source: Owen, "The pigeonhole bootstrap" (Annals of Applied Statistics, 2007), for pairs of two people.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from facexai.benchmarks.statistics import LEVEL, SEED
+from facexai.benchmarks.verification import fold_threshold, measure
+from facexai.errors import InputError
+
+METRICS = ("accuracy", "auc", "eer")
+
+
+@dataclass(frozen=True)
+class ScoredPairs:
+    """The pairs of a benchmark and who is in them.
+
+    Args:
+        genuine: one identity or two. Shape (P,), bool.
+        fold: number of the fold. Shape (P,).
+        people: label of the person in each image. Shape (P, 2).
+    """
+
+    genuine: np.ndarray
+    fold: np.ndarray
+    people: np.ndarray
+
+
+def compare(
+    scores: Mapping[str, Sequence[np.ndarray]],
+    pairs: ScoredPairs,
+    baselines: Sequence[str],
+    *,
+    repeats: int = 1000,
+    seed: int = SEED,
+) -> dict[str, dict[str, Any]]:
+    """Accuracy, AUC and EER of each row, and their differences to some rows, with 95 % intervals.
+
+    Args:
+        scores: by the name of the row, cosines (P,) of one or more runs that differ in their seed; a row's figures are
+            means over its runs.
+        pairs: what was scored.
+        baselines: rows with which all are compared; the same draw of people for both.
+        repeats: resamples.
+        seed: of the resamples.
+
+    Returns:
+        By row and metric: `"mean"`, `"ci95"`, `"seeds"` (one value a run), and for each baseline `"minus_NAME"` with
+        `"mean"` and `"ci95"`.
+
+    Raises:
+        InputError: a baseline that is no row.
+
+    Deviations:
+        Intervals hold the thresholds of the accuracy fixed, and the training of the rows.
+    """
+    unknown = [name for name in baselines if name not in scores]
+    if unknown:
+        raise InputError(f"unknown baseline '{unknown[0]}'; the rows are {', '.join(scores)}")
+    weights = people_weights(pairs, repeats, seed)  # (R, P)
+    figures = {name: [_figures(run, pairs, weights) for run in runs] for name, runs in scores.items()}
+    report: dict[str, dict[str, Any]] = {}
+    for name, runs in figures.items():
+        report[name] = {}
+        for metric in METRICS:
+            values, drawn = _means(runs, metric)
+            entry: dict[str, Any] = {
+                "mean": float(values.mean()),
+                "ci95": _interval(drawn),
+                "seeds": [float(value) for value in values],
+            }
+            for other in baselines:
+                their_values, theirs = _means(figures[other], metric)
+                gap = float(values.mean() - their_values.mean())
+                entry[f"minus_{other}"] = {"mean": gap, "ci95": _interval(drawn - theirs)}
+            report[name][metric] = entry
+    return report
+
+
+def people_weights(pairs: ScoredPairs, repeats: int, seed: int = SEED) -> np.ndarray:
+    """How often each pair counts in each resample of the people. Shape (repeats, P).
+
+    A pair of two people counts w_a w_b times, a pair of one person w_a times.
+    """
+    labels, position = np.unique(pairs.people, return_inverse=True)
+    position = position.reshape(pairs.people.shape)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(labels), np.full(len(labels), 1 / len(labels)), size=repeats)  # (R, K)
+    first, second = drawn[:, position[:, 0]], drawn[:, position[:, 1]]
+    return np.where(position[:, 0] == position[:, 1], first, first * second).astype(np.float64)
+
+
+def _figures(scores: np.ndarray, pairs: ScoredPairs, weights: np.ndarray) -> dict[str, tuple[float, np.ndarray]]:
+    """Each metric as it is, and in every resample."""
+    report = measure(scores, pairs.genuine, pairs.fold)
+    right = fold_decisions(scores, pairs)
+    accuracy = weights @ right / weights.sum(1)
+    order = np.argsort(-scores, kind="stable")
+    genuine = pairs.genuine[order]
+    accepted = np.cumsum(weights[:, order] * genuine, axis=1)  # genuine weight from the top down to each pair
+    false = np.cumsum(weights[:, order] * ~genuine, axis=1)
+    tar, far = accepted / accepted[:, -1:], false / false[:, -1:]
+    steps = np.diff(far, axis=1, prepend=0)
+    auc = (steps * tar).sum(1)
+    eer = _crossing(far, 1 - tar)
+    return {"accuracy": (report.accuracy, accuracy), "auc": (report.auc, auc), "eer": (report.eer, eer)}
+
+
+def fold_decisions(scores: np.ndarray, pairs: ScoredPairs) -> np.ndarray:
+    """Whether each pair is decided rightly at the threshold of the other folds. Shape (P,), float."""
+    right = np.empty(len(scores))
+    for fold in np.unique(pairs.fold):
+        test = pairs.fold == fold
+        threshold = fold_threshold(scores[~test], pairs.genuine[~test])
+        right[test] = (scores[test] > threshold) == pairs.genuine[test]
+    return right
+
+
+def _crossing(far: np.ndarray, frr: np.ndarray) -> np.ndarray:
+    """Where the two error rates meet, on the straight line between two points of each ROC. (R, P) -> (R,)."""
+    rows = np.arange(len(far))
+    after = np.argmax(far >= frr, axis=1)
+    before = np.maximum(after - 1, 0)
+    gap_after, gap_before = (far - frr)[rows, after], (far - frr)[rows, before]
+    rise = gap_after - gap_before
+    share = np.where(rise > 0, -gap_before / np.where(rise > 0, rise, 1), 0)
+    return far[rows, before] + share * (far[rows, after] - far[rows, before])
+
+
+def _means(runs: list[dict[str, tuple[float, np.ndarray]]], metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """The metric of each run (S,), and its mean over the runs in every resample (R,)."""
+    return np.array([run[metric][0] for run in runs]), np.mean([run[metric][1] for run in runs], axis=0)
+
+
+def _interval(drawn: np.ndarray) -> list[float]:
+    return [float(end) for end in np.percentile(drawn, LEVEL)]
