@@ -80,7 +80,8 @@ def main() -> None:
     parser.add_argument("faces", choices=("rendered", "photographs"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rows", default=",".join(ROWS).replace(", ", "+"), help="names with + for the comma's blank")
+    parser.add_argument("--rows", default=";".join(ROWS), help="names out of the list above, with ; between them")
+    parser.add_argument("--twins", default=",".join(TWINS), help="rendered benchmarks")
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
     parser.add_argument("--model", default="tutorial")
     parser.add_argument("--pose-network", default="hopenet-tutorial")
@@ -89,7 +90,7 @@ def main() -> None:
     parser.add_argument("--ff", type=Path)
     parser.add_argument("--folds", default="", help="folds to report, of photographs; all where empty")
     arguments = parser.parse_args()
-    arguments.rows = [name.replace("+", ", ") for name in arguments.rows.split(",")]
+    arguments.rows = arguments.rows.split(";")
     arguments.out.mkdir(parents=True, exist_ok=True)
     report = rendered(arguments) if arguments.faces == "rendered" else photographs(arguments)
     write_atomically(arguments.out / f"frontalization-{arguments.faces}.json", json.dumps(report, indent=1).encode())
@@ -107,7 +108,7 @@ def rendered(arguments: argparse.Namespace) -> dict[str, Any]:
     config = configured(arguments, "fspfm", 42)
     faces, words = cross_pose_faces(config, recognizer, estimator)
     learning, held_out = split_people(faces, config.held_out)
-    sets = {name: BENCHMARKS[name].load() for name in TWINS}
+    sets = {name: BENCHMARKS[name].load() for name in arguments.twins.split(",")}
     features = {
         name: cached_features(["protocol", name, len(data.probe)], data.images, recognizer, estimator)  # type: ignore[arg-type]
         for name, data in sets.items()
