@@ -7,15 +7,17 @@ u' = a' / |a'|,
 
     s  = sum_i u_Ai  u_Bi        before        H      = sum_i u_Ai  u_Bi  r_i
     s' = sum_i u'_Ai u'_Bi       after         H'     = sum_i u'_Ai u'_Bi r_i
-                                               gain   = sum_i (u'_Ai u'_Bi - u_Ai u_Bi) r_i  =  H' - H
-                                               change = sum_i |u'_i - u_i| r_i
+                                               gain     = sum_i (u'_Ai u'_Bi - u_Ai u_Bi) r_i  =  H' - H
+                                               change   = sum_i |u'_i - u_i| r_i
+                                               added    = sum_i max(u'_i - u_i, 0) r_i
                                                distrust = sum_i max(|u_i| - |u'_i|, 0) r_i
 
-Gain belongs to the pair, change and distrust to one face each. A face that passes by the frontalizer has change 0.
+Gain belongs to the pair, the other three to one face each. A face that passes by the frontalizer has change 0.
 
 Why unit length: a cosine sees directions alone. A module that doubles an embedding changes no score, and |a' - a| would
 call it a change everywhere. In unit vectors, where only the probe is moved, channel i gains (u'_Ai - u_Ai) u_Bi: the
-gain of a channel is its change, with a sign, times what the partner has of it.
+gain of a channel is its change, with a sign, times what the partner has of it. The price: what is raised at one place
+makes all others a little smaller.
 
 Source: joins Xu, Lu, Ebrahimi, "Discriminative Deep Feature Visualization for Explainable Face Recognition", Algorithm
 1, and Stanishev, Lu, Ebrahimi, "Pose-Invariant Face Recognition via Feature-Space Pose Frontalization" (2025), eq. (1).
@@ -26,6 +28,7 @@ Deviations:
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import get_args
 
 import torch
@@ -33,8 +36,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from facexai.errors import InputError
-from facexai.explainers.ddfv import DDFV, Missing, channel_places, image_residuals, pixel_shifts
+from facexai.explainers.ddfv import DDFV, Missing, channel_places, channel_vectors, image_residuals, pixel_shifts
 from facexai.explainers.interface import evaluation, images_for
+from facexai.explainers.residuals import ImageResiduals
 from facexai.models import FaceRecognizer, MaxPoolHead
 from facexai.models.frontalizers import WCCN
 from facexai.models.pose_invariant import PoseInvariantRecognizer
@@ -43,32 +47,99 @@ from facexai.pairs import FacePair, Saliency
 
 @dataclass(frozen=True)
 class FrontalizationMaps:
-    """What a frontalizer did to a pair. The first index of every tensor but the contributions is the image, probe first.
+    """What a frontalizer did to a pair. The first index of every tensor is the image, probe first.
+
+    Maps are on the raw scale and lie on the device of the model.
 
     Args:
-        before: signed maps H and the score s without the frontalizer.
-        after: signed maps H' and the score s' with it.
-        gain: > 0 where frontalization raised the score, < 0 where it lowered it. Shape (2, H, W).
-        change: >= 0; where it changed the embedding of this face, whether or not the score noticed. Shape (2, H, W).
-        distrust: >= 0; where it turned the embedding of this face down. Shape (2, H, W).
-        partner_change: the change of this face's embedding, drawn with the residuals of the *other* face, where that
-            one has the channels: what a turned face hides can be seen there. Shape (2, H, W), each on the other face.
-        embeddings: u and u'. Shape (2 images, 2, D).
-        contributions: of the channels to s and to s'. Shape (2, D).
+        embeddings: u and u', before and after. Shape (2, 2, D).
+        present: which channels a face has, before: those above their training mean. Shape (2, D), bool.
+        counted: which channels are drawn on a face; see `draw` of `explain_frontalization`. Shape (2, D), bool.
+        residuals: of each face, where its channels are drawn.
+        own_residuals: of each face, where its channels have their maxima.
         angles: yaw, pitch, roll in degrees, as the pose network sees them. Shape (2, 3).
         frontalized: which faces went through the frontalizer. Shape (2,), bool.
+        method: record of the explanation.
     """
 
-    before: Saliency
-    after: Saliency
-    gain: Tensor
-    change: Tensor
-    distrust: Tensor
-    partner_change: Tensor
     embeddings: Tensor
-    contributions: Tensor
+    present: Tensor
+    counted: Tensor
+    residuals: tuple[ImageResiduals, ...]
+    own_residuals: tuple[ImageResiduals, ...]
     angles: Tensor
     frontalized: Tensor
+    method: str
+
+    @property
+    def contributions(self) -> Tensor:
+        """Of the channels to the scores before and after, to which they sum. Shape (2, D)."""
+        return self.embeddings[0] * self.embeddings[1]
+
+    @property
+    def steps(self) -> Tensor:
+        """u' - u. Shape (2, D)."""
+        return self.embeddings[:, 1] - self.embeddings[:, 0]
+
+    @cached_property
+    def before(self) -> Saliency:
+        """Signed maps H and the score s, without the frontalizer."""
+        return self._saliency(0, "before")
+
+    @cached_property
+    def after(self) -> Saliency:
+        """Signed maps H' and the score s', with it."""
+        return self._saliency(1, "after")
+
+    @cached_property
+    def gain(self) -> Tensor:
+        """> 0 where frontalization raised the score, < 0 where it lowered it. Shape (2, H, W)."""
+        before, after = self.contributions
+        return self.on_own((after - before).expand(2, -1))
+
+    @cached_property
+    def change(self) -> Tensor:
+        """>= 0: where it changed the embedding of each face, whether or not the score noticed. Shape (2, H, W)."""
+        return self.on_own(self.steps.abs())
+
+    @cached_property
+    def added(self) -> Tensor:
+        """>= 0: where it raised the embedding of each face, so what it supplies. Shape (2, H, W)."""
+        return self.on_own(self.steps.clamp(min=0))
+
+    @cached_property
+    def distrust(self) -> Tensor:
+        """>= 0: where it made the embedding of each face smaller, of either sign. Shape (2, H, W)."""
+        before, after = self.embeddings.abs().unbind(1)
+        return self.on_own((before - after).clamp(min=0))
+
+    @cached_property
+    def change_on_partner(self) -> Tensor:
+        """The change of each face's embedding, drawn on the *other* face; see `on_partner`. Shape (2, H, W)."""
+        return self.on_partner(self.steps.abs())
+
+    @cached_property
+    def added_on_partner(self) -> Tensor:
+        """What was added to each face's embedding, drawn on the *other* face; see `on_partner`. Shape (2, H, W)."""
+        return self.on_partner(self.steps.clamp(min=0))
+
+    def on_own(self, weights: Tensor) -> Tensor:
+        """Sum of weight x residual on each face, of the channels that count. (2, D) -> (2, H, W)."""
+        return torch.stack(
+            [one.weighted_sum(row) for one, row in zip(self.residuals, weights * self.counted, strict=True)]
+        )
+
+    def on_partner(self, weights: Tensor) -> Tensor:
+        """The weights of each face with the residuals of the other, of the channels that the other has.
+
+        A frontal partner shows what a turned face hides. (2, D) -> (2, H, W); the first map lies on the gallery face.
+        """
+        rows = weights * self.present.flip(0)
+        return torch.stack([one.weighted_sum(row) for one, row in zip(self.own_residuals[::-1], rows, strict=True)])
+
+    def _saliency(self, when: int, name: str) -> Saliency:
+        parts = self.contributions[when]
+        return Saliency(self.on_own(parts.expand(2, -1)), float(parts.sum()), f"{self.method}: {name}")
 
 
 @torch.no_grad()
@@ -85,15 +156,11 @@ def explain_frontalization(
         model: its recognizer needs a MaxPoolHead, so that a dimension has a place, and a decoder, which shows it.
         draw: where a channel is drawn that a face lacks (`DDFV.missing`), the same before and after: where the
             `"partner"` has it, and not at all where neither has it; or where its `"own"` maximum lies; or not at all
-            (`"skip"`). A face has a channel if its value, before frontalization, is above the training mean.
-
-    Returns:
-        Maps on the device of the pair, on the raw scale: those of all channels, before places are found for them, sum
-        to the scores.
+            (`"skip"`).
 
     Raises:
         InputError: a model without frontalizer, max pooling or decoder; a control that mixes dimensions; images that do
-            not fit the model.
+            not fit the model; another value of `draw`.
 
     Source: see the module.
     """
@@ -102,42 +169,26 @@ def explain_frontalization(
     assert decoder is not None
     if draw not in get_args(Missing):
         raise InputError(f"draw must be one of {', '.join(get_args(Missing))}; got '{draw}'")
-    with evaluation(pair, model):  # type: ignore[arg-type]
+    with evaluation(pair, model):
         images = images_for(model, pair)
         features = recognizer.features(images)  # (2, C, h, w)
         pose = model.estimator(images)
         head = recognizer.pool(features)
         seen, _ = model.frontalization.seen(head, pose.feature, pose.angles)
         moved = model.frontalization(head, pose.feature, pose.angles)
-        unit = F.normalize(torch.stack([seen, moved], dim=1), dim=2)  # (2 images, 2, D)
+        present = channel_vectors(recognizer, features) > 0  # (2, C)
         cells, counted = channel_places(recognizer, features, draw)  # (2, C), twice
         own = image_residuals(features, decoder, DDFV())
     shifts = pixel_shifts(features, cells, recognizer.input_size)
-    placed = [one.moved(shift) for one, shift in zip(own, shifts, strict=True)]
-    contributions = unit[0] * unit[1]  # (2, D)
-    change = (unit[:, 1] - unit[:, 0]).abs()  # (2 images, D)
-    fall = (unit[:, 0].abs() - unit[:, 1].abs()).clamp(min=0)
-
-    def on_faces(weights: Tensor) -> Tensor:
-        """Sum of weight x residual on each face. (D,) for both or (2, D) -> (2, H, W)."""
-        rows = weights.expand(2, -1) * counted
-        return torch.stack([one.weighted_sum(row) for one, row in zip(placed, rows, strict=True)])
-
-    across = torch.stack([one.weighted_sum(row) for one, row in zip(own[::-1], change, strict=True)])
-    scores = contributions.sum(1).tolist()
-    home = pair.probe.device
-    method = f"explain_frontalization({model.frontalization.name}, draw={draw!r})"
     return FrontalizationMaps(
-        before=Saliency(on_faces(contributions[0]).to(home), scores[0], f"{method}: before"),
-        after=Saliency(on_faces(contributions[1]).to(home), scores[1], f"{method}: after"),
-        gain=on_faces(contributions[1] - contributions[0]).to(home),
-        change=on_faces(change).to(home),
-        distrust=on_faces(fall).to(home),
-        partner_change=across.to(home),
-        embeddings=unit.to(home),
-        contributions=contributions.to(home),
-        angles=pose.angles.to(home),
-        frontalized=model.frontalization.applies(pose.angles).to(home),
+        embeddings=F.normalize(torch.stack([seen, moved], dim=1), dim=2),
+        present=present,
+        counted=counted,
+        residuals=tuple(one.moved(shift) for one, shift in zip(own, shifts, strict=True)),
+        own_residuals=own,
+        angles=pose.angles,
+        frontalized=model.frontalization.applies(pose.angles),
+        method=f"explain_frontalization({model.frontalization.name}, draw={draw!r})",
     )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from facexai.errors import InputError
 from facexai.models import FaceRecognizer
+from facexai.models.pose_invariant import PoseInvariantRecognizer
 from facexai.pairs import FacePair, Saliency
 from facexai.registry import Registry
 
@@ -60,7 +61,7 @@ def make_explainer(method: str, **options: Any) -> Explainer:
 
 
 @contextmanager
-def evaluation(pair: FacePair, model: FaceRecognizer) -> Iterator[None]:
+def evaluation(pair: FacePair, model: FaceRecognizer | PoseInvariantRecognizer) -> Iterator[None]:
     """Eval mode while the block runs, once the pair is known to fit; afterwards each module is back in its own mode."""
     size = tuple(pair.probe.shape[1:])
     if size != tuple(model.input_size):

@@ -16,7 +16,7 @@ from facexai.models.hopenet import PoseEstimate
 from facexai.models.pose_invariant import PoseInvariantRecognizer
 from facexai.pairs import FacePair
 
-FIELDS = ("gain", "change", "distrust", "partner_change")
+FIELDS = ("gain", "change", "added", "distrust", "change_on_partner", "added_on_partner")
 
 
 def poses(*yaws: float):
@@ -69,8 +69,10 @@ def test_known_answer_on_four_patches():
     expected = {
         "gain": [[0, 0, 0.64, 0]] * 2,  # both have the third patch now
         "change": [[0, 0.8, 0.8, 0], [0, 0, 0, 0]],  # of the profile alone, and the length does not count
+        "added": [[0, 0, 0.8, 0], [0, 0, 0, 0]],
         "distrust": [[0, 0.8, 0, 0], [0, 0, 0, 0]],
-        "partner_change": [[0, 0.8, 0.8, 0], [0, 0, 0, 0]],
+        "change_on_partner": [[0, 0, 0.8, 0], [0, 0, 0, 0]],  # which has no second patch
+        "added_on_partner": [[0, 0, 0.8, 0], [0, 0, 0, 0]],
     }
     for name, rows in expected.items():
         assert torch.allclose(grid(getattr(maps, name)), torch.tensor(rows), atol=1e-4), name
@@ -90,18 +92,20 @@ def test_the_formulas_written_down(tiny):
         moved = model.frontalization.frontalizer(a, pair.images.mean((2, 3)))
     u, v = F.normalize(a), F.normalize(moved)
     residuals = torch.stack([channel_residuals(one, tiny.decoder, "batched").stack() for one in features])
+    has = tiny.pool(features) > 0
     for k in (0, 1):
         r = residuals[k]
-        before, after, gain, change, distrust, across = (torch.zeros(112, 112) for _ in range(6))
+        before, after, gain, change, added, distrust, across = (torch.zeros(112, 112) for _ in range(7))
         for i in range(tiny.dimension):
             before += u[0, i] * u[1, i] * r[i]
             after += v[0, i] * v[1, i] * r[i]
             gain += (v[0, i] * v[1, i] - u[0, i] * u[1, i]) * r[i]
             change += (v[k, i] - u[k, i]).abs() * r[i]
+            added += max(float(v[k, i] - u[k, i]), 0.0) * r[i]
             distrust += max(float(u[k, i].abs() - v[k, i].abs()), 0.0) * r[i]
-            across += (v[k, i] - u[k, i]).abs() * residuals[1 - k][i]
-        ours = maps.before.signed, maps.after.signed, maps.gain, maps.change, maps.distrust, maps.partner_change
-        for mine, theirs in zip(ours, (before, after, gain, change, distrust, across), strict=True):
+            across += (v[k, i] - u[k, i]).abs() * residuals[1 - k][i] if has[1 - k, i] else 0
+        ours = maps.before.signed, maps.after.signed, *(getattr(maps, name) for name in FIELDS[:5])
+        for mine, theirs in zip(ours, (before, after, gain, change, added, distrust, across), strict=True):
             assert torch.allclose(mine[k], theirs, atol=1e-4)
 
 
@@ -119,7 +123,7 @@ def test_contributions_sum_to_the_scores_and_the_gain_is_the_difference_of_the_m
 
 def test_a_frontal_face_is_unchanged_to_the_last_bit(tiny):
     maps = explain_frontalization(smooth_pair(), fspfm(tiny, 60.0, 29.0))
-    for name in ("change", "distrust", "partner_change"):
+    for name in FIELDS[1:]:
         assert float(getattr(maps, name)[1].abs().max()) == 0, name
         assert float(getattr(maps, name)[0].max()) > 0, name
     assert torch.equal(maps.embeddings[1, 0], maps.embeddings[1, 1])
