@@ -12,9 +12,11 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers
     from facexai.detection import detect_face, load_face
     from facexai.errors import InputError
     from facexai.explainers import EXPLAINERS, explain
+    from facexai.frontalizations import load_pose_invariant
     from facexai.images import align_face, load_image
     from facexai.losses import ArcFaceLoss
     from facexai.models import FaceRecognizer
+    from facexai.models.frontalizers import FRONTALIZERS
     from facexai.pairs import FacePair, Saliency
     from facexai.pose import Pose
     from facexai.pose_networks import load_pose_network, save_pose_network
@@ -27,7 +29,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers
         sample_nuisance,
         swap_regions,
     )
-    from facexai.training import PRESETS, train_ddfv, train_hopenet
+    from facexai.training import PRESETS, train_ddfv, train_frontalizer, train_hopenet
     from facexai.weights import load_model, save_model
 
 __version__ = "0.1.0"
@@ -36,16 +38,18 @@ _HOME = {
     "facexai.detection": ("detect_face", "load_face"),
     "facexai.errors": ("InputError",),
     "facexai.explainers": ("EXPLAINERS", "explain"),
+    "facexai.frontalizations": ("load_pose_invariant",),
     "facexai.images": ("align_face", "load_image"),
     "facexai.losses": ("ArcFaceLoss",),
     "facexai.models": ("FaceRecognizer",),
+    "facexai.models.frontalizers": ("FRONTALIZERS",),
     "facexai.pairs": ("FacePair", "Saliency"),
     "facexai.pose": ("Pose",),
     "facexai.pose_networks": ("load_pose_network", "save_pose_network"),
     "facexai.rendering": (
         *("Identity", "Nuisance", "region_pair", "render", "sample_identity", "sample_nuisance", "swap_regions"),
     ),
-    "facexai.training": ("PRESETS", "train_ddfv", "train_hopenet"),
+    "facexai.training": ("PRESETS", "train_ddfv", "train_frontalizer", "train_hopenet"),
     "facexai.weights": ("load_model", "save_model"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -25,7 +25,7 @@ import typer
 from facexai.errors import InputError
 
 if TYPE_CHECKING:
-    from facexai.benchmarks import Benchmark, Judge
+    from facexai.benchmarks import Benchmark, Embedder, Judge
     from facexai.datasets import RenderedFaces
     from facexai.models import FaceRecognizer
     from facexai.models.hopenet import PoseEstimator
@@ -126,6 +126,14 @@ def check_out_folder(out: Path | None) -> Path | None:
 Probe = Annotated[str, typer.Argument(help="Photo in question.", show_default=False)]
 Gallery = Annotated[str, typer.Argument(help="Photo to compare it with.", show_default=False)]
 Model = Annotated[str, typer.Option(help="Shipped name, saved folder, or ARCHITECTURE@FILE.")]
+DEFAULT_MODEL = "tutorial"
+MaybeModel = Annotated[
+    str | None,
+    typer.Option(
+        help="Shipped name, saved folder, or ARCHITECTURE@FILE.",
+        show_default=f"{DEFAULT_MODEL}, or that of the frontalizer or preset",
+    ),
+]
 
 
 def check_threshold(threshold: float | None) -> float | None:
@@ -339,7 +347,7 @@ def decide(probe: str, gallery: str, model: "FaceRecognizer", score: float) -> d
 @app.command()
 def benchmark(
     name: Annotated[str, typer.Argument(help="See `facexai list benchmarks`.", show_default=False)],
-    model: Model = "tutorial",
+    model: MaybeModel = None,
     pairs: PairsFile = None,
     images: ImagesFolder = None,
     frontalizer: Annotated[
@@ -354,16 +362,18 @@ def benchmark(
     from facexai.benchmarks import verify
     from facexai.weights import record_benchmark
 
-    target = frontalizer or model
+    target = frontalizer or model or DEFAULT_MODEL
     if record and not Path(target).is_dir():
         raise InputError(f"--record takes the folder of a model or frontalizer to write to; got {target}")
     with reporting(json) as result:
         protocol = protocol_called(name, pairs, images)
-        network = load_network(model)
+        network: Embedder
         if frontalizer:
             from facexai.frontalizations import load_pose_invariant
 
-            network = load_pose_invariant(frontalizer, network)
+            network = load_pose_invariant(frontalizer, load_network(model) if model else None)
+        else:
+            network = load_network(model or DEFAULT_MODEL)
         data = protocol.load()
         report = verify(network, data if limit is None else data.limited(limit), flip=flip)
         result |= {"model": network.name, "flip": flip} | report.to_json()
@@ -725,7 +735,7 @@ def train_pretrain(
 @train_app.command("finetune")
 def train_finetune(
     out: Out,
-    model: Model = "tutorial",
+    model: MaybeModel = None,
     preset: Annotated[str, typer.Option(help="See `facexai list presets`.")] = "tutorial-fspfm",
     settings: Settings = None,
     json: Json = None,
@@ -735,9 +745,9 @@ def train_finetune(
     from facexai.frontalizations import load_frontalization
 
     with reporting(json) as result:
-        given = [*(settings or []), f"model={model}"]
+        given = [*(settings or []), *([f"model={model}"] if model else [])]
         config = training.override(training.preset(preset, training.FinetuneConfig), given)
-        words = ["--model", model, "--preset", preset, *with_flag("--set", settings)]
+        words = ["--model", config.model, "--preset", preset, *with_flag("--set", settings)]
         with run_folder(out, resume=False):
             training.train_frontalizer(
                 config, out, card={"command": " ".join(["facexai", "train", "finetune", *words])}

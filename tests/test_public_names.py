@@ -25,9 +25,10 @@ INVENTORY = {
     },
     "models": {"FaceRecognizer", "load_model", "save_model", "ArcFaceLoss"},
     "head pose": {"load_pose_network", "save_pose_network"},
+    "frontalization": {"load_pose_invariant", "FRONTALIZERS"},
     "explanation": {"explain", "EXPLAINERS"},
     "evaluation": {"verify", "VerificationReport", "BENCHMARKS"},
-    "training": {"train_ddfv", "train_hopenet", "PRESETS"},
+    "training": {"train_ddfv", "train_frontalizer", "train_hopenet", "PRESETS"},
 }
 HEAVY = {"torch", "torchvision", "plotly", "cv2", "numba", "sklearn", "scipy", "lightning", "ipywidgets", "PIL"}
 

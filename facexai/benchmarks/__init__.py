@@ -20,6 +20,7 @@ from facexai.benchmarks.sanity import Sanity as Sanity
 from facexai.benchmarks.standings import Results as Results
 from facexai.benchmarks.standings import combined_rank as combined_rank
 from facexai.benchmarks.tables import table as table
+from facexai.benchmarks.verification import Embedder as Embedder
 from facexai.benchmarks.verification import VerificationReport as VerificationReport
 from facexai.benchmarks.verification import VerificationSet as VerificationSet
 from facexai.benchmarks.verification import embed_all as embed_all

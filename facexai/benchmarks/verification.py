@@ -5,22 +5,46 @@ Source: Huang et al., "Labeled Faces in the Wild" (2007), View 2; insightface,
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score, roc_curve
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from facexai.datasets import load_faces
 from facexai.errors import InputError
-from facexai.models import FaceRecognizer
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4)
 GRID = np.arange(0, 4, 0.01)  # insightface's thresholds on the squared distance; |a - b|^2 = 2 - 2 cos(a, b)
+
+
+class Embedder(Protocol):
+    """What verification needs of a network: a `FaceRecognizer`, a `PoseInvariantRecognizer`, or a module of your own.
+
+    Attributes:
+        name: what it is called in reports.
+        training: whether it is in training mode.
+    """
+
+    name: str
+    training: bool
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+        ...
+
+    def embed(self, images: Tensor, *, flip: bool = False) -> Tensor:
+        """Unit embeddings of aligned faces, mirrored ones added where `flip`. (N, 3, H, W) in [-1, 1] -> (N, D)."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...  # noqa: D102
+    def train(self, mode: bool = True) -> Any: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -113,7 +137,7 @@ class VerificationReport:
 
 
 def verify(
-    model: FaceRecognizer, data: VerificationSet, *, flip: bool = True, batch_size: int = 64, progress: bool = True
+    model: Embedder, data: VerificationSet, *, flip: bool = True, batch_size: int = 64, progress: bool = True
 ) -> VerificationReport:
     """Embed every image once, score every pair, measure.
 
@@ -134,7 +158,7 @@ def verify(
 
 @torch.inference_mode()
 def embed_all(
-    model: FaceRecognizer,
+    model: Embedder,
     images: np.ndarray | Sequence[Path],
     *,
     flip: bool = True,
@@ -143,7 +167,7 @@ def embed_all(
 ) -> np.ndarray:
     """Embeddings of many images, batch by batch. Images (M, H, W, 3) uint8 or paths -> (M, D) float32."""
     training, device = model.training, next(model.parameters()).device
-    model.eval()
+    model.train(False)
     try:
         starts = tqdm(
             range(0, len(images), batch_size), desc="embedding", unit="batch", disable=None if progress else True
@@ -248,7 +272,7 @@ def _fold_accuracy(
     return float(np.mean((scores[test] > threshold) == genuine[test])), threshold
 
 
-def _embed(model: FaceRecognizer, images: Any, flip: bool, device: torch.device) -> np.ndarray:
+def _embed(model: Embedder, images: Any, flip: bool, device: torch.device) -> np.ndarray:
     faces = np.array(images) if isinstance(images, np.ndarray) else load_faces(images, model.input_size[0])
     batch = torch.from_numpy(faces).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
     return model.embed(batch, flip=flip).float().cpu().numpy()

@@ -102,7 +102,7 @@ def features_once(file: Path, make: Callable[[], PoseFeatures]) -> PoseFeatures:
     """
     try:
         return PoseFeatures(**load_safetensors(file.read_bytes()))
-    except (OSError, SafetensorError, TypeError):
+    except (OSError, SafetensorError, TypeError, InputError):
         features = make()
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, save_safetensors({name: value.contiguous() for name, value in vars(features).items()}))

@@ -14,7 +14,8 @@ def load_results(judge: str = "", folder: str = "methods") -> list[dict[str, Any
     Args:
         judge: `"hiding-game"`, `"insertion-deletion"`, `"localize"`, `"localize regions"`, `"sanity"`, ...
         folder: `"methods"`: all methods; `"ablation"`: `ddfv` from its printed form to its default, step by step;
-            `"photographs"`: methods on real faces, for numbers alone.
+            `"photographs"`: methods on real faces, for numbers alone; `"frontalization"`: modules that frontalize
+            embeddings, whose judge is called `"frontalization"`.
 
     Returns:
         The JSON that the command of that judge wrote; an empty list where none is shipped.
@@ -22,4 +23,4 @@ def load_results(judge: str = "", folder: str = "methods") -> list[dict[str, Any
     reports = resources.files("facexai.results") / folder
     files = (file for file in reports.iterdir() if file.name.endswith(".json")) if reports.is_dir() else ()
     found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(files, key=lambda file: file.name)]
-    return [report for report in found if report["judge"].startswith(judge)]
+    return [report for report in found if report.get("judge", report.get("benchmark", "")).startswith(judge)]

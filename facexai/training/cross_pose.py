@@ -94,3 +94,13 @@ class CrossPoseFaces:
         unit = F.normalize(self.frontal.embedding, dim=-1).mean(1)  # (number of frontal faces, D)
         total = torch.zeros(self.people, unit.shape[1]).index_add_(0, self.frontal_identity, unit)
         return F.normalize(total)
+
+    def pairs(self, strangers: int = 20) -> tuple[Tensor, Tensor, Tensor]:
+        """Each profile with the frontal faces of its person and of the `strangers` people after it, in a circle.
+
+        Returns:
+            Rows of `profile`, rows of `frontal`, and whether both are one person. Shape (P,) each.
+        """
+        apart = (self.frontal_identity[None] - self.profile_identity[:, None]) % self.people
+        profile, frontal = (apart <= strangers).nonzero(as_tuple=True)
+        return profile, frontal, apart[profile, frontal] == 0

@@ -153,7 +153,7 @@ def finetune(
         log: told of each row of the history.
 
     Raises:
-        InputError: fewer pairs than one batch.
+        InputError: fewer pairs than one batch, or losses that leave the range of numbers.
 
     Source: Stanishev et al. (2025), 3.2 and 3.3.
 
@@ -191,6 +191,9 @@ def finetune(
         means = {
             name: float(torch.stack([t[name].detach() for t in terms]).mean()) for name in (terms[0] if terms else ())
         }
+        if not all(map(math.isfinite, means.values())):
+            bar.close()
+            raise InputError(f"the loss is no number any more in epoch {epoch}; lower lr, now {config.lr:g}")
         row = {"step": step, "epoch": epoch, **means, **cross_pose_scores(frontalization, held_out)}
         history.append(row)
         log(row)
@@ -273,12 +276,10 @@ def cross_pose_scores(frontalization: Frontalization, faces: CrossPoseFaces, str
     profile, frontal = (
         frontalization.embed(part.embedding, part.pose, part.angles) for part in (faces.profile, faces.frontal)
     )
-    scores = profile @ frontal.T  # (profiles, frontal faces)
-    apart = (faces.frontal_identity[None] - faces.profile_identity[:, None]) % faces.people
-    genuine, impostor = scores[apart == 0], scores[(apart > 0) & (apart <= strangers)]
-    labels = np.r_[np.ones(len(genuine)), np.zeros(len(impostor))]
-    auc = float(roc_auc_score(labels, torch.cat([genuine, impostor]).numpy()))
-    return {"auc": auc, "genuine": float(genuine.mean()), "impostor": float(impostor.mean())}
+    rows, columns, genuine = faces.pairs(strangers)
+    scores = (profile @ frontal.T)[rows, columns]  # (P,)
+    auc = float(roc_auc_score(genuine.numpy(), scores.numpy()))
+    return {"auc": auc, "genuine": float(scores[genuine].mean()), "impostor": float(scores[~genuine].mean())}
 
 
 def _optimizer(objective: FinetuneObjective, config: FinetuneConfig) -> torch.optim.Optimizer:

@@ -20,6 +20,7 @@ from facexai.frontalizations import load_frontalization, save_frontalization
 from facexai.models import FaceRecognizer
 from facexai.models.frontalizers import (
     CONTROLS,
+    FRONTALIZERS,
     FSPFM,
     Frontalization,
     Frontalizer,
@@ -192,7 +193,7 @@ def fresh_frontalizer(spec: str, dimension: int, pose_size: int, seed: int) -> F
     options = dict(_option(setting) for setting in settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        takes_yaw = name != "fspfm" or options.get("yaw_only") is True
+        takes_yaw = FRONTALIZERS[name].takes == "yaw" or options.get("yaw_only") is True
         return build_frontalizer(name, dimension, 1 if takes_yaw else pose_size, **options)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from facexai.views.curves import show_roc, show_scores, show_training
     from facexai.views.figures import show_channels, show_faces, show_pair, show_saliency
+    from facexai.views.frontalization_tables import frontalization_table
     from facexai.views.gallery import GalleryExplorer
     from facexai.views.judgements import show_hiding, show_standings
     from facexai.views.leaderboard_tables import ranks_table, standings_table
@@ -23,6 +24,7 @@ _HOME = {
     "GalleryExplorer": "gallery",
     "ScoreExplorer": "score_explorer",
     "ThresholdExplorer": "threshold_explorer",
+    "frontalization_table": "frontalization_tables",
     "ranks_table": "leaderboard_tables",
     "show_channels": "figures",
     "show_faces": "figures",
@@ -44,6 +46,7 @@ __all__ = [
     "GalleryExplorer",
     "ScoreExplorer",
     "ThresholdExplorer",
+    "frontalization_table",
     "ranks_table",
     "show_channels",
     "show_faces",

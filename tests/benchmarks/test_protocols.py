@@ -1,11 +1,12 @@
 """Rendered protocols: nobody in two folds, no pair twice, labels that tell the truth."""
 
-from dataclasses import replace
+import hashlib
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
-from facexai.benchmarks import BENCHMARKS, RenderedProtocol
+from facexai.benchmarks import BENCHMARKS, RenderedProtocol, protocols
 from facexai.errors import InputError
 
 SMALL = RenderedProtocol("small", (0, 10), (70, 90), identities=3, images=2, pairs=8, folds=3, seed=1234)
@@ -72,6 +73,64 @@ def test_frontal_and_profile_twins_show_the_same_people():
     frontal, profile = (BENCHMARKS[name] for name in NAMES[1:])
     assert next(iter(frontal._jobs()))[0] == next(iter(profile._jobs()))[0]
     assert next(iter(frontal._jobs()))[0] != next(iter(BENCHMARKS["synthetic-lfw"]._jobs()))[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "probe_yaw", "gallery_yaw", "probe_age", "gallery_age"),
+    [
+        ("synthetic-cplfw", (0, 45), (30, 75), None, None),
+        ("synthetic-calfw", (0, 20), (0, 20), (0, 0.15), (0.7, 1)),
+        ("synthetic-agedb", (0, 45), (0, 45), (0, 0.15), (0.7, 1)),
+    ],
+)
+def test_twins_have_the_asked_yaws_and_ages(name, probe_yaw, gallery_yaw, probe_age, gallery_age):
+    protocol = replace(BENCHMARKS[name], identities=6, folds=2)
+    shots = np.array([(abs(shot.yaw), shot.age) for _, shot in protocol._jobs()]).reshape(-1, 2, protocol.images, 2)
+    for side, (yaw, age) in enumerate(((probe_yaw, probe_age), (gallery_yaw, gallery_age))):
+        yaws, ages = shots[:, side, :, 0], shots[:, side, :, 1]
+        assert yaw[0] <= yaws.min() and yaws.max() <= yaw[1]
+        assert yaws.max() - yaws.min() > 0.6 * (yaw[1] - yaw[0])
+        if age:
+            assert age[0] <= ages.min() and ages.max() <= age[1]
+            assert ages.max() - ages.min() > 0.6 * (age[1] - age[0])
+
+
+def digest(protocol) -> str:
+    """Of what the first people of a protocol are rendered from, to four digits."""
+    numbers = []
+    for identity, nuisance in replace(protocol, folds=1, identities=2)._jobs():
+        numbers += [*identity.vector, nuisance.yaw, nuisance.pitch, nuisance.roll, nuisance.age]
+    return hashlib.sha256((np.round(numbers, 4) + 0.0).astype(np.float32).tobytes()).hexdigest()[:12]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("synthetic-lfw", "a6a73ca8a2bf"),
+        ("synthetic-cfp-ff", "508beeb369f7"),
+        ("synthetic-cfp-fp", "4acac7e49501"),
+    ],
+)
+def test_published_figures_are_of_the_faces_that_are_rendered_today(name, expected):
+    """These digests were printed by the code that the published figures come from."""
+    assert digest(BENCHMARKS[name]) == expected
+
+
+def test_options_that_came_later_do_not_move_the_cache_of_older_protocols(monkeypatch):
+    recipes = []
+    monkeypatch.setattr(protocols, "rendered_once", lambda recipe, *_, **__: recipes.append(recipe))
+    for name in ("synthetic-lfw", "synthetic-calfw"):
+        BENCHMARKS[name].load()
+    first, later = ({*recipe} for recipe in recipes)
+    assert later - first == {"probe_age", "gallery_age"}
+    assert first == {field.name for field in fields(RenderedProtocol)} - {"probe_age", "gallery_age"} | {"kind"}
+
+
+def test_protocols_know_who_is_in_each_image(rendered):
+    assert np.array_equal(rendered.identity[rendered.probe], person_and_side(rendered.probe)[0])
+    assert np.array_equal(rendered.identity[rendered.probe] == rendered.identity[rendered.gallery], rendered.genuine)
+    some = rendered.limited(12)
+    assert np.array_equal(some.identity[some.probe] == some.identity[some.gallery], some.genuine)
 
 
 def test_pairs_says_what_it_needs():
