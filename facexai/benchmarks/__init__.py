@@ -1,5 +1,9 @@
 """Judges: of networks (verification protocols) and of maps (hiding game, insertion and deletion)."""
 
+from facexai.benchmarks.hidden_regions import HiddenRegionReport as HiddenRegionReport
+from facexai.benchmarks.hidden_regions import TurnedPair as TurnedPair
+from facexai.benchmarks.hidden_regions import measure_hidden_regions as measure_hidden_regions
+from facexai.benchmarks.hidden_regions import turned_pairs as turned_pairs
 from facexai.benchmarks.hiding_game import HidingGame as HidingGame
 from facexai.benchmarks.insertion_deletion import InsertionDeletion as InsertionDeletion
 from facexai.benchmarks.judges import Judge as Judge

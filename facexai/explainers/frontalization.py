@@ -78,7 +78,7 @@ class FrontalizationMaps:
 
     @property
     def steps(self) -> Tensor:
-        """u' - u. Shape (2, D)."""
+        """How each embedding was moved, u' - u. Shape (2, D)."""
         return self.embeddings[:, 1] - self.embeddings[:, 0]
 
     @cached_property
@@ -136,6 +136,15 @@ class FrontalizationMaps:
         """
         rows = weights * self.present.flip(0)
         return torch.stack([one.weighted_sum(row) for one, row in zip(self.own_residuals[::-1], rows, strict=True)])
+
+    def of_probe(self, weights: Tensor) -> Tensor:
+        """Weights of the probe's channels on both faces: as `on_own` on the probe, as `on_partner` on the gallery face.
+
+        (D,) -> (2, H, W). `of_probe(steps[0].clamp(min=0))` is what was added to the probe, where it shows.
+        """
+        probe = self.residuals[0].weighted_sum(weights * self.counted[0])
+        gallery = self.own_residuals[1].weighted_sum(weights * self.present[1])
+        return torch.stack([probe, gallery])
 
     def _saliency(self, when: int, name: str) -> Saliency:
         parts = self.contributions[when]

@@ -3,9 +3,8 @@
 import numpy as np
 
 from facexai.rendering.head import LABEL
-from facexai.rendering.identity import Identity
 from facexai.rendering.nuisance import Nuisance
-from facexai.rendering.scene import SAMPLES, Rendering, render
+from facexai.rendering.scene import SAMPLES, Rendering
 
 PARTS = ("forehead", "brows", "eyes", "nose", "cheeks", "mouth", "jaw")
 SIDES = ("right", "left")  # the person's; the right one is the image's left
@@ -42,26 +41,29 @@ def face_regions(rendering: Rendering, nuisance: Nuisance) -> np.ndarray:
     return np.stack([half & (rendering.regions == LABEL[part]) for half in halves for part in PARTS])
 
 
-def hidden_shares(identity: Identity, nuisance: Nuisance, frontal: Nuisance | None = None) -> np.ndarray:
-    """How much of each of `FACE_REGIONS` a picture hides, by its visible area: 1 - area here / area seen from the front.
+def hidden_shares(
+    rendering: Rendering, nuisance: Nuisance, frontal: Rendering, frontal_nuisance: Nuisance
+) -> np.ndarray:
+    """How much of each of `FACE_REGIONS` a picture hides, by visible area: 1 - area here / area seen from the front.
 
     Args:
-        identity: who.
-        nuisance: the circumstances of the picture.
-        frontal: those of the frontal one; None for a neutral face in a studio.
+        rendering: the picture, made under `nuisance`.
+        nuisance: its circumstances.
+        frontal: a frontal picture of the same person, made under `frontal_nuisance`.
+        frontal_nuisance: its circumstances.
 
     Returns:
         0 nothing is hidden, 1 all of it; negative where the turn shows more. nan for a region too small to judge (a
         beard covers the jaw). Areas are in square millimetres of the picture plane, since the alignment enlarges a
         turned head. Shape (14,).
     """
-    areas, counts = zip(*(_areas(identity, one) for one in (nuisance, frontal or Nuisance())), strict=True)
+    here, _ = _areas(rendering, nuisance)
+    there, pixels = _areas(frontal, frontal_nuisance)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(counts[1] >= _SMALLEST, 1 - areas[0] / areas[1], np.nan)
+        return np.where(pixels >= _SMALLEST, 1 - here / there, np.nan)
 
 
-def _areas(identity: Identity, nuisance: Nuisance) -> tuple[np.ndarray, np.ndarray]:
+def _areas(rendering: Rendering, nuisance: Nuisance) -> tuple[np.ndarray, np.ndarray]:
     """Areas in square millimetres, and how many pixels that are, of each region."""
-    rendering = render(identity, nuisance)
-    counts = face_regions(rendering, nuisance).sum((1, 2))
-    return counts / abs(np.linalg.det(rendering.alignment[:, :2])), counts
+    pixels = face_regions(rendering, nuisance).sum((1, 2))
+    return pixels / abs(np.linalg.det(rendering.alignment[:, :2])), pixels

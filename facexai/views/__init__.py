@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from facexai.views.curves import show_roc, show_scores, show_training
     from facexai.views.figures import show_channels, show_faces, show_pair, show_saliency
+    from facexai.views.frontalization import FrontalizationExplorer, show_frontalization
     from facexai.views.frontalization_tables import frontalization_table
     from facexai.views.gallery import GalleryExplorer
     from facexai.views.judgements import show_hiding, show_standings
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from facexai.views.truth import show_truth
 
 _HOME = {
+    "FrontalizationExplorer": "frontalization",
     "GalleryExplorer": "gallery",
     "ScoreExplorer": "score_explorer",
     "ThresholdExplorer": "threshold_explorer",
@@ -28,6 +30,7 @@ _HOME = {
     "ranks_table": "leaderboard_tables",
     "show_channels": "figures",
     "show_faces": "figures",
+    "show_frontalization": "frontalization",
     "show_hiding": "judgements",
     "show_pair": "figures",
     "show_roc": "curves",
@@ -43,6 +46,7 @@ _HOME = {
 }
 
 __all__ = [
+    "FrontalizationExplorer",
     "GalleryExplorer",
     "ScoreExplorer",
     "ThresholdExplorer",
@@ -50,6 +54,7 @@ __all__ = [
     "ranks_table",
     "show_channels",
     "show_faces",
+    "show_frontalization",
     "show_hiding",
     "show_pair",
     "show_roc",

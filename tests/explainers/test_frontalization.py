@@ -78,6 +78,8 @@ def test_known_answer_on_four_patches():
         assert torch.allclose(grid(getattr(maps, name)), torch.tensor(rows), atol=1e-4), name
     assert torch.allclose(grid(maps.before.signed), torch.tensor([[0.36, 0, 0, 0]] * 2), atol=1e-4)
     assert torch.allclose(grid(maps.after.signed), torch.tensor([[0.36, 0, 0.64, 0]] * 2), atol=1e-4)
+    shown = grid(maps.of_probe(torch.tensor([0.0, 0.5, 0.25, 1.0])))  # the probe lacks the third, both the fourth
+    assert torch.allclose(shown, torch.tensor([[0, 0.5, 0.25, 0], [0, 0, 0.25, 0]]), atol=1e-4)
     assert maps.frontalized.tolist() == [True, False] and maps.angles[:, 0].tolist() == [60.0, 0.0]
 
 

@@ -1,27 +1,5 @@
 // GalleryExplorer: what many methods say of the same pairs, on one wall.
 
-/** Red channel of a picture, with its width. */
-async function readSheet(address) {
-  const picture = new Image();
-  picture.src = address;
-  await picture.decode();
-  const [width, height] = [picture.naturalWidth, picture.naturalHeight];
-  const context = element("canvas", { width, height }).getContext("2d", { willReadFrequently: true });
-  context.drawImage(picture, 0, 0);
-  const { data } = context.getImageData(0, 0, width, height);
-  return { width, codes: Uint8Array.from({ length: width * height }, (_, p) => data[4 * p]) };
-}
-
-/** One tile of a sheet: row 0 holds the faces, row m + 1 the maps of method m; probe left, gallery right. */
-function tile(sheet, row, column, { height, width }) {
-  const codes = new Uint8Array(height * width);
-  for (let y = 0; y < height; y++) {
-    const from = (row * height + y) * sheet.width + column * width;
-    codes.set(sheet.codes.subarray(from, from + width), y * width);
-  }
-  return codes;
-}
-
 /** Values in [-1, 1] of the strongest `percent` of the pixels of a map, 0 elsewhere. */
 function strongest(codes, percent) {
   const counts = new Uint32Array(129);

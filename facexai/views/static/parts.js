@@ -191,6 +191,28 @@ function colourScale({ tints }) {
   };
 }
 
+/** Red channel of a picture, with its width. */
+async function readSheet(address) {
+  const picture = new Image();
+  picture.src = address;
+  await picture.decode();
+  const [width, height] = [picture.naturalWidth, picture.naturalHeight];
+  const context = element("canvas", { width, height }).getContext("2d", { willReadFrequently: true });
+  context.drawImage(picture, 0, 0);
+  const { data } = context.getImageData(0, 0, width, height);
+  return { width, codes: Uint8Array.from({ length: width * height }, (_, p) => data[4 * p]) };
+}
+
+/** One tile of a sheet of equal tiles. */
+function tile(sheet, row, column, { height, width }) {
+  const codes = new Uint8Array(height * width);
+  for (let y = 0; y < height; y++) {
+    const from = (row * height + y) * sheet.width + column * width;
+    codes.set(sheet.codes.subarray(from, from + width), y * width);
+  }
+  return codes;
+}
+
 /** The model of a page without a kernel: it keeps what it is given. */
 function stillModel(state) {
   return { get: (key) => state[key], set: (key, value) => (state[key] = value), save_changes() {}, on() {} };
