@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers
     from facexai.benchmarks import BENCHMARKS, VerificationReport, verify
     from facexai.detection import detect_face, load_face
     from facexai.errors import InputError
-    from facexai.explainers import EXPLAINERS, explain
+    from facexai.explainers import EXPLAINERS, FrontalizationMaps, explain, explain_frontalization
     from facexai.frontalizations import load_pose_invariant
     from facexai.images import align_face, load_image
     from facexai.losses import ArcFaceLoss
@@ -37,7 +37,7 @@ _HOME = {
     "facexai.benchmarks": ("BENCHMARKS", "VerificationReport", "verify"),
     "facexai.detection": ("detect_face", "load_face"),
     "facexai.errors": ("InputError",),
-    "facexai.explainers": ("EXPLAINERS", "explain"),
+    "facexai.explainers": ("EXPLAINERS", "FrontalizationMaps", "explain", "explain_frontalization"),
     "facexai.frontalizations": ("load_pose_invariant",),
     "facexai.images": ("align_face", "load_image"),
     "facexai.losses": ("ArcFaceLoss",),

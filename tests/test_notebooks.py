@@ -32,6 +32,7 @@ FAST: dict[str, dict[str, Any]] = {
     "07_pose": {"people": 3, "images": 6},
     "08_fspfm": {"people": 12},
     "09_finetuning": {"people": 24, "epochs": 3},
+    "10_explaining_frontalization": {"step": 45, "people": 2},
 }
 LARGEST = 100_000  # bytes; a notebook with its figures has megabytes
 

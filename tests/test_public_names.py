@@ -26,7 +26,7 @@ INVENTORY = {
     "models": {"FaceRecognizer", "load_model", "save_model", "ArcFaceLoss"},
     "head pose": {"load_pose_network", "save_pose_network"},
     "frontalization": {"load_pose_invariant", "FRONTALIZERS"},
-    "explanation": {"explain", "EXPLAINERS"},
+    "explanation": {"explain", "explain_frontalization", "EXPLAINERS", "FrontalizationMaps"},
     "evaluation": {"verify", "VerificationReport", "BENCHMARKS"},
     "training": {"train_ddfv", "train_frontalizer", "train_hopenet", "PRESETS"},
 }

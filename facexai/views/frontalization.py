@@ -21,8 +21,8 @@ from facexai.views.theme import QUIET, WIDTH
 
 # name -> (label, whether it has a sign, a sentence on it); a scale is shared by maps of one kind at all yaws.
 KINDS = {
-    "before": ("similarity before", True, "What speaks for and against one person, without the frontalizer."),
-    "after": ("similarity after", True, "The same, with it; on the scale of the map before."),
+    "before": ("before", True, "What speaks for and against one person, without the frontalizer."),
+    "after": ("after", True, "The same, with it; on the scale of the map before."),
     "gain": ("gain", True, "After minus before: where frontalization raised the score, and where it lowered it."),
     "change": ("change", False, "Where the embedding of the turned face was changed, whether or not it helps."),
     "added": ("added", False, "Where it was raised: what the module supplies."),

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_frontalization_views import YAWS, explained
 
 from facexai.pairs import FacePair, Saliency
-from facexai.views import GalleryExplorer, ScoreExplorer, ThresholdExplorer
+from facexai.views import FrontalizationExplorer, GalleryExplorer, ScoreExplorer, ThresholdExplorer
 from facexai.views.gallery import read_sheet, shown_sum
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -133,5 +134,34 @@ def test_the_gallery_is_walked_with_the_keyboard(browser, tmp_path: Path, pair: 
     slider.send_keys(Keys.ARROW_LEFT * 4)
     assert shown() == ("magnitude", 80, pytest.approx(expected(1, 80), rel=1e-3))
     for control in element.find_elements("css selector", "input, select"):
+        assert control.accessible_name.strip()
+    assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
+
+
+def test_a_face_is_turned_with_the_keyboard(browser, tmp_path: Path, pair: FacePair):
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    found = [explained(k, moved=k != 1) for k in range(3)]
+    explorer = FrontalizationExplorer([pair] * 3, found, YAWS, threshold=0.2)
+    (element,) = open_page(browser, tmp_path / "page.html", explorer)
+    WebDriverWait(browser, 10).until(lambda _: element.get_attribute("data-sum"))
+
+    def shown() -> tuple[str, float, float]:
+        kind, yaw, total = (element.get_attribute(f"data-{name}") for name in ("kind", "t", "sum"))
+        return kind, float(yaw), float(total)
+
+    assert shown() == ("gain", 60.0, pytest.approx(explorer.sum_at(60.0, "gain"), rel=1e-3))
+    assert f"{found[2].after.score:.3f}".lstrip("-") in element.text and "moves the embedding" in element.text
+    slider = element.find_element("css selector", "input[type=range]")
+    slider.send_keys(Keys.ARROW_LEFT)
+    assert shown()[1] == 0.0 and "lets it pass" in element.text
+    slider.send_keys(Keys.ARROW_LEFT)
+    browser.execute_script(
+        "const menu = arguments[0].querySelector('select'); menu.value = '4';menu.dispatchEvent(new Event('change'));",
+        element,
+    )
+    assert shown() == ("added", -60.0, pytest.approx(explorer.sum_at(-60.0, "added"), rel=1e-3))
+    for control in browser.find_elements("css selector", "input, select"):
         assert control.accessible_name.strip()
     assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
