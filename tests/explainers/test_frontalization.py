@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from explainer_toys import patch_pair, patch_recognizer, smooth_pair, tiny_recognizer
+from explainer_toys import patch_pair, patch_recognizer, smooth_pair, tiny_recognizer, wandering_recognizer
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -85,12 +85,14 @@ def test_known_answer_on_four_patches():
 
 def test_the_formulas_written_down(tiny):
     """Channel by channel on a network as in the paper, both faces frontalized, with a centring before it."""
-    model = fspfm(tiny, 60.0, -70.0, limit=None, centring=GlobalCentring(tiny.dimension))
+    centring = GlobalCentring(tiny.dimension)
+    centring.mean.copy_(torch.linspace(-0.2, 0.2, tiny.dimension))
+    model = fspfm(tiny, 60.0, -70.0, limit=None, centring=centring)
     pair = smooth_pair()
     maps = explain_frontalization(pair, model, draw="own")
     with torch.no_grad():
         features = tiny.features(pair.images)
-        a = model.frontalization.centring(tiny.pool(features), torch.zeros(2, 1)) * tiny.dimension**0.5
+        a = F.normalize(F.normalize(tiny.pool(features)) - centring.mean) * tiny.dimension**0.5
         moved = model.frontalization.frontalizer(a, pair.images.mean((2, 3)))
     u, v = F.normalize(a), F.normalize(moved)
     residuals = torch.stack([channel_residuals(one, tiny.decoder, "batched").stack() for one in features])
@@ -151,6 +153,15 @@ def test_what_a_face_lacks_is_drawn_where_it_is_told():
     assert drawn["skip"].tolist() == [False, True, False, False]
     partner = grid(explain_frontalization(pair, model).change)[0] > 0.1
     assert partner.tolist() == [False, True, True, False]
+
+
+def test_what_a_face_lacks_moves_to_where_the_partner_has_it():
+    """The second channel is missing from the probe, whose maximum has wandered from patch 1 to patch 2."""
+    pair = patch_pair((0.6, -0.8, 0, 0), (0.6, 0.8, 0, 0))
+    model = PoseInvariantRecognizer(wandering_recognizer(), poses(60.0, 0.0), Frontalization(Becomes(0.6, 0.8, 0, 0)))
+    for draw, patch in (("own", 2), ("partner", 1)):
+        added = grid(explain_frontalization(pair, model, draw=draw).added)[0]  # type: ignore[arg-type]
+        assert int(added.argmax()) == patch and float(added[3 - patch]) < 0.1, draw
 
 
 def test_model_and_pair_are_left_as_they_were(tiny):

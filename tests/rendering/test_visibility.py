@@ -40,6 +40,11 @@ def test_nothing_is_hidden_from_the_front():
     assert set(shares(STRAIGHT).values()) == {0.0}
 
 
+def test_a_larger_picture_hides_nothing():
+    hidden = hidden_shares(render(PERSON, size=224), STRAIGHT, render(PERSON), STRAIGHT)
+    assert np.abs(hidden).max() < 0.3, "areas are compared in millimetres"
+
+
 def test_a_turn_to_the_own_left_hides_the_left_side():
     hidden = shares(Nuisance(yaw=60))
     assert min(hidden[name] for name in FACE_REGIONS if name.startswith("left")) > 0.8
