@@ -43,7 +43,7 @@ from facexai.pairs import FacePair, Saliency
 
 @dataclass(frozen=True)
 class FrontalizationMaps:
-    """What a frontalizer did to a pair. The first index of every tensor but the contributions is the image, probe first.
+    """What a frontalizer did to a pair. The first index of all tensors but the contributions is the image, probe first.
 
     Args:
         before: signed maps H and the score s without the frontalizer.

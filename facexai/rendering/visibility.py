@@ -43,7 +43,7 @@ def face_regions(rendering: Rendering, nuisance: Nuisance) -> np.ndarray:
 
 
 def hidden_shares(identity: Identity, nuisance: Nuisance, frontal: Nuisance | None = None) -> np.ndarray:
-    """How much of each of `FACE_REGIONS` a picture hides, by its visible area: 1 - area here / area seen from the front.
+    """How much of each of `FACE_REGIONS` a picture hides, by visible area: 1 - area here / area seen from the front.
 
     Args:
         identity: who.
