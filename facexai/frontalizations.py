@@ -6,6 +6,8 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from facexai.errors import InputError
 from facexai.models import FaceRecognizer
 from facexai.models.frontalizers import Frontalization, build_frontalization
@@ -35,7 +37,8 @@ def load_frontalization(spec: str | Path) -> Frontalization:
     directory = CHECKPOINTS / text if text in SHIPPED_FRONTALIZERS else Path(text)
     card, state = read_folder(directory, KIND)
     try:
-        frontalization = build_frontalization(card["architecture"])
+        with torch.random.fork_rng(devices=[]):  # its random start is to leave the global state alone
+            frontalization = build_frontalization(card["architecture"])
         frontalization.load_state_dict(state)
     except (KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

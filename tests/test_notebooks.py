@@ -30,6 +30,8 @@ FAST: dict[str, dict[str, Any]] = {
         "sanity_pairs": 4,
     },
     "07_pose": {"people": 3, "images": 6},
+    "08_fspfm": {"people": 12},
+    "09_finetuning": {"people": 24, "epochs": 3},
 }
 LARGEST = 100_000  # bytes; a notebook with its figures has megabytes
 
