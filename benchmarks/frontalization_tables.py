@@ -81,6 +81,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", default=";".join(ROWS), help="names out of the list above, with ; between them")
+    parser.add_argument("--twins", default=",".join(TWINS), help="rendered benchmarks")
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
     parser.add_argument("--model", default="tutorial")
     parser.add_argument("--pose-network", default="hopenet-tutorial")
@@ -107,7 +108,7 @@ def rendered(arguments: argparse.Namespace) -> dict[str, Any]:
     config = configured(arguments, "fspfm", 42)
     faces, words = cross_pose_faces(config, recognizer, estimator)
     learning, held_out = split_people(faces, config.held_out)
-    sets = {name: BENCHMARKS[name].load() for name in TWINS}
+    sets = {name: BENCHMARKS[name].load() for name in arguments.twins.split(",")}
     features = {
         name: cached_features(["protocol", name, len(data.probe)], data.images, recognizer, estimator)  # type: ignore[arg-type]
         for name, data in sets.items()

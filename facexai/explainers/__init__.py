@@ -24,6 +24,8 @@ from facexai.explainers.excitation_triplets import triplet_excitation as triplet
 from facexai.explainers.fggb import FGGB as FGGB
 from facexai.explainers.fggb import EmbeddingGradients as EmbeddingGradients
 from facexai.explainers.fggb import embedding_gradients as embedding_gradients
+from facexai.explainers.frontalization import FrontalizationMaps as FrontalizationMaps
+from facexai.explainers.frontalization import explain_frontalization as explain_frontalization
 from facexai.explainers.gallery import PreparedProbe as PreparedProbe
 from facexai.explainers.gallery import explain_gallery as explain_gallery
 from facexai.explainers.gallery import prepare_partners as prepare_partners

@@ -19,6 +19,7 @@ from facexai.rendering.shape import head_shape, landmark_points
 if TYPE_CHECKING:
     from torch import Tensor
 
+_ONE_A_PIXEL = slice(SAMPLES // 2, None, SAMPLES)  # which samples the maps show
 _VISIBLE_DEPTH = 5.0  # a landmark is hidden where something lies this much nearer, mm
 
 
@@ -36,6 +37,8 @@ class Rendering:
         pose: the head pose.
         alignment: maps projected millimetres (x right, y down) to pixels; give it to `render` to frame another face in
             the same way. Shape (2, 3).
+        depth: how near to the camera the surface in each pixel lies, in mm from the origin of the head; very negative
+            where there is none. Shape (H, W), float32.
     """
 
     image: np.ndarray
@@ -45,6 +48,7 @@ class Rendering:
     visible: np.ndarray
     pose: Pose
     alignment: np.ndarray
+    depth: np.ndarray
 
     def tensor(self) -> "Tensor":
         """The image in [-1, 1]. Shape (3, H, W), float32."""
@@ -82,7 +86,7 @@ def render(
         alignment = _align(flat, nuisance, size)
     light, labels, depth = draw(head, nuisance, _expression(nuisance), alignment, size)
     landmarks = flat @ alignment[:, :2].T + alignment[:, 2]
-    regions = np.ascontiguousarray(labels[SAMPLES // 2 :: SAMPLES, SAMPLES // 2 :: SAMPLES])
+    regions = np.ascontiguousarray(labels[_ONE_A_PIXEL, _ONE_A_PIXEL])
     return Rendering(
         image=develop(light, nuisance),
         regions=regions,
@@ -91,6 +95,7 @@ def render(
         visible=_visibility(landmarks, points[:, 2], depth, labels),
         pose=nuisance.pose,
         alignment=alignment,
+        depth=np.ascontiguousarray(depth[_ONE_A_PIXEL, _ONE_A_PIXEL]),
     )
 
 

@@ -66,7 +66,12 @@ class Frontalization(nn.Module):
         """Embeddings (N, D) of any length, in the frontal space; arguments as in `seen`."""
         before, pose = self.seen(embedding, feature, angles)
         after = self.frontalizer(before, pose)
-        return after if self.limit is None else torch.where(angles[:, :1].abs() > self.limit, after, before)
+        return torch.where(self.applies(angles)[:, None], after, before)
+
+    def applies(self, angles: Tensor) -> Tensor:
+        """Which faces go through the frontalizer. Yaw, pitch, roll in degrees (N, 3) -> (N,), bool."""
+        yaw = angles[:, 0].abs()
+        return torch.ones_like(yaw, dtype=torch.bool) if self.limit is None else yaw > self.limit
 
     def embed(self, embedding: Tensor, feature: Tensor, angles: Tensor) -> Tensor:
         """Unit embeddings from precomputed ones. (M, V, D), (M, V, P), (M, V, 3) -> (M, D).
