@@ -110,6 +110,7 @@ def test_the_objective_is_equation_3(adaptation, reduction):
 def test_frontal_faces_in_the_batch_are_to_stay_as_they_are():
     config = FinetuneConfig(adaptation="none", frontal_faces=True, arcface_weight=0.0, adaptation_weight=1.0)
     objective, pairs = objective_of(config), some_pairs()
+    pairs = pairs._replace(target=pairs.target.flip(0))  # the mean target, say, is not the frontal face in the batch
     kept = objective.frontalizer(pairs.frontal.embedding, pairs.frontal.pose)
     staying = (kept - pairs.frontal.embedding).square().sum(1).mean().item()
     alone = equation_3(objective, pairs, config)
@@ -288,6 +289,8 @@ def test_only_whole_batches_and_another_order_in_each_epoch(learning):
     assert [len(pairs.identity) for pairs in first] == [50] * 4
     assert torch.equal(first[0].profile.embedding, again[0].profile.embedding)
     assert not torch.equal(first[0].identity, second[0].identity)
+    other = next(PairSampler(fresh(), learning, replace(QUICK, batch_size=50, seed=8)).epoch(1))
+    assert not torch.equal(first[0].identity, other.identity)
 
 
 def test_the_mean_target_is_the_class_matrix(learning):
