@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from facexai.errors import InputError
-from facexai.models import ARCHITECTURES, FaceRecognizer, build
+from facexai.models import ARCHITECTURES, FaceRecognizer, Preprocessing, build
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 RECOGNIZER = "recognizer"  # the kind of model that a card means which names none
@@ -32,20 +33,30 @@ def shipped(kind: str = RECOGNIZER) -> tuple[str, ...]:
 
 
 SHIPPED = shipped()
-HEAD_KEYS = {"fc", "features", "GDC_dw", "GDC_bn", "last_bn"}  # the head's names in the published state dicts
+WRAPPERS = ("state_dict", "state_dict_backbone", "model_state_dict", "model", "backbone")  # round a state dict
+FAMILIES = ("timm", "torchvision")  # architectures that are a name for many networks
+NETWORKS_VARIABLE = "FACEXAI_NETWORKS"
 
 
-def load_model(spec: str | Path, *, device: str | torch.device = "cpu") -> FaceRecognizer:
+def load_model(
+    spec: str | Path, *, device: str | torch.device = "cpu", preprocessing: Preprocessing | None = None
+) -> FaceRecognizer:
     """A network with its weights, in eval mode.
 
     Args:
         spec: a shipped name (`"tutorial"`), a folder written by `save_model`, or `"ARCHITECTURE@FILE"` for a published
-            state dict (`"iresnet50@backbone.pth"`, `"mobilefacenet@mobilefacenet_casia.pth"`).
+            state dict: `"iresnet50@backbone.pth"`, `"adaface-ir101@adaface_ir101_ms1mv2.ckpt"`,
+            `"torchvision:resnet50@net.pth"`, `"onnx@w600k_r50.onnx"`.
         device: where the weights go.
+        preprocessing: what the network wants to see; None: what its card or its architecture says.
+
+    The modules that the environment variable `FACEXAI_NETWORKS` names, separated by commas, are imported first: there
+    you register architectures of your own, with `@ARCHITECTURES.register("my-net")` and `wrap_model`.
 
     Raises:
         InputError: no such model, a damaged or tampered file, or weights of another architecture.
     """
+    register_networks()
     text = str(spec)
     if text in SHIPPED:
         model = _load_folder(CHECKPOINTS / text)
@@ -53,14 +64,31 @@ def load_model(spec: str | Path, *, device: str | torch.device = "cpu") -> FaceR
         model = _load_folder(Path(text))
     elif "@" in text:
         architecture, _, file = text.partition("@")
-        model = _load_state_dict(architecture, Path(file))
+        model = _load_published(architecture, Path(file))
     else:
         known = ", ".join(SHIPPED) or "none in this build"
         raise InputError(
             f"no model '{text}': give a shipped name ({known}), a folder that facexai saved, or ARCHITECTURE@FILE "
-            f"with one of {', '.join(ARCHITECTURES)}"
+            f"with one of {', '.join(ARCHITECTURES)}, onnx"
         )
+    model.preprocessing = preprocessing or model.preprocessing
     return model.to(device).eval()
+
+
+def register_networks() -> None:
+    """Import the modules of `FACEXAI_NETWORKS`, which register architectures.
+
+    Raises:
+        InputError: a module that cannot be imported.
+    """
+    for name in filter(None, os.environ.get(NETWORKS_VARIABLE, "").split(",")):
+        try:
+            import_module(name.strip())
+        except Exception as error:  # a module of the user may fail in any way
+            raise InputError(
+                f"{NETWORKS_VARIABLE} names the module {name}, which cannot be imported ({error}); is its folder on "
+                "PYTHONPATH?"
+            ) from error
 
 
 def save_model(model: FaceRecognizer, directory: str | Path, card: dict[str, Any], *, half: bool = False) -> Path:
@@ -70,12 +98,20 @@ def save_model(model: FaceRecognizer, directory: str | Path, card: dict[str, Any
         model: built by `models.build`.
         directory: made where missing.
         card: command, seed, data, steps, metrics, threshold and whatever else a reader must know. `architecture`,
-            `threshold` and `sha256` are filled in from the model and the file.
+            `preprocessing`, `threshold` and `sha256` are filled in from the model and the file.
         half: store float16, half the size.
 
     Returns:
         The directory.
+
+    Raises:
+        InputError: a network of which nobody could say how to build it again.
     """
+    if not model.architecture.get("name"):
+        raise InputError(
+            f"{model.name} has no architecture to save; get it from models.build, wrap_model or load_model (ONNX files "
+            "are kept as they are)"
+        )
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     parts: dict[str, dict[str, Tensor]] = {}
@@ -85,6 +121,7 @@ def save_model(model: FaceRecognizer, directory: str | Path, card: dict[str, Any
     card = {
         **card,
         "architecture": model.architecture,
+        "preprocessing": model.preprocessing.to_json(),
         "threshold": model.threshold,
         "sha256": write_weights(directory, parts, half=half),
     }
@@ -160,8 +197,15 @@ def read_folder(directory: Path, kind: str | None = RECOGNIZER) -> tuple[dict[st
 def _load_folder(directory: Path) -> FaceRecognizer:
     card, state = read_folder(directory)
     architecture = card["architecture"]
+    if architecture.get("name") not in ARCHITECTURES:
+        raise InputError(
+            f"{directory} is of architecture '{architecture.get('name')}', which facexai does not know; register the "
+            f"function that builds it under this name, in a module that {NETWORKS_VARIABLE} names"
+        )
     model = _build(architecture["name"], **architecture["options"])
     _fill(model, state, directory / "model.safetensors")
+    if "preprocessing" in card:
+        model.preprocessing = Preprocessing(**card["preprocessing"])
     model.card, model.threshold = card, card.get("threshold")
     model.name = card.get("name") or directory.name
     return model
@@ -187,11 +231,29 @@ def _checked_weights(file: Path, digest: str) -> dict[str, Tensor]:
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
 
 
-def _load_state_dict(architecture: str, file: Path) -> FaceRecognizer:
-    model = _build(architecture)
-    _fill(model, _rename(read_state_dict(file)), file)
+def _load_published(architecture: str, file: Path) -> FaceRecognizer:
+    if architecture == "onnx":
+        from facexai.models.onnx import load_onnx
+
+        return load_onnx(file)
+    name, _, network = architecture.partition(":")
+    if name in ARCHITECTURES and not network and name in FAMILIES:
+        raise InputError(f"'{name}' is many networks; say which: {name}:resnet50@{file}")
+    ARCHITECTURES[name]  # an unknown one is said before the file is read
+    state = read_state_dict(file)
+    options = {"network": network, "dimension": _embedding_length(state, file)} if network else {}
+    model = _build(name, **options)
+    _fill(model, _own_names(state, model), file)
     model.name = f"{architecture}@{file.name}"
     return model
+
+
+def _embedding_length(state: dict[str, Tensor], file: Path) -> int:
+    """D: the rows of the last linear layer."""
+    lengths = [len(value) for value in state.values() if value.ndim == 2]
+    if not lengths:
+        raise InputError(f"{file} has no linear layer that could make embeddings; use facexai.wrap_model")
+    return lengths[-1]
 
 
 def read_state_dict(file: Path) -> dict[str, Tensor]:
@@ -209,21 +271,36 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
         raise InputError(
             f"{file} is not a PyTorch file of plain tensors ({reason}); export it with torch.save(state_dict)"
         ) from None
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    if isinstance(state, dict):
+        state = next((state[name] for name in WRAPPERS if isinstance(state.get(name), dict)), state)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{file} holds no state dict; export it with torch.save(model.state_dict(), ...)")
     return state
 
 
-def _rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Published names -> ours: drop a common prefix ("arcface.", "module."), then put trunk or head in front."""
-    prefixes = {name.split(".")[0] for name in state}
-    if len(prefixes) == 1 and prefixes.isdisjoint({"trunk", "head", "decoder"}):
-        state = {name.partition(".")[2]: value for name, value in state.items()}
+def _own_names(state: dict[str, Tensor], model: FaceRecognizer) -> dict[str, Tensor]:
+    """Weights by our names: those under the prefix that fits most of them ("", "module.", "model."), trunk or head."""
     if any(name.startswith("trunk.") for name in state):
         return state
-    return {f"{'head' if name.split('.')[0] in HEAD_KEYS else 'trunk'}.{name}": value for name, value in state.items()}
+    own = model.state_dict()
+    first = next(iter(own)).removeprefix("trunk.")
+    prefixes = [name.removesuffix(first) for name in state if f".{name}".endswith(f".{first}")] or [""]
+
+    def renamed(prefix: str) -> dict[str, Tensor]:
+        within = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        names = {name: _own_name(name, model.published_names, own) for name in within}
+        return {ours: within[name] for name, ours in names.items() if ours is not None}
+
+    return max((renamed(prefix) for prefix in prefixes), key=lambda weights: len(weights.keys() & own.keys()))
+
+
+def _own_name(name: str, published_names: dict[str, str | None], own: dict[str, Tensor]) -> str | None:
+    for published, ours in published_names.items():
+        if name.startswith(published):
+            if ours is None:
+                return None
+            name = ours + name.removeprefix(published)
+    return f"head.{name}" if f"head.{name}" in own else f"trunk.{name}"
 
 
 def _fill(model: FaceRecognizer, state: dict[str, Tensor], file: Path) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from facexai.errors import InputError
 from facexai.models import FaceRecognizer
 
 
@@ -46,8 +47,11 @@ class Cascade:
 
 def scoring_layers(model: FaceRecognizer) -> list[nn.Module]:
     """Layers of trunk and head that have weights or statistics of their own, in order."""
-    modules = [*model.trunk.modules(), *model.head.modules()]
-    return [module for module in modules if isinstance(module, _BatchNorm) or [*module.parameters(recurse=False)]]
+    modules = [*model.trunk.modules(), *(model.head.modules() if model.head else ())]
+    layers = [module for module in modules if isinstance(module, _BatchNorm) or [*module.parameters(recurse=False)]]
+    if not model.differentiable:
+        raise InputError(f"{model.name} is a black box whose weights cannot be randomized; choose another judge")
+    return layers
 
 
 def randomize(layers: list[nn.Module], seed: int) -> None:

@@ -80,7 +80,7 @@ def extract_features(
             faces = np.array(images[np.arange(start, min(start + batch_size, len(images)))])
             batch = torch.from_numpy(faces).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1  # (n, 3, H, W)
             both = torch.cat([batch, batch.flip(3)])
-            embedding = recognizer.pool(recognizer.features(both))
+            embedding = recognizer.pooled(both)
             pose = estimator(both)
             parts.append(tuple(_paired(x) for x in (embedding, pose.feature, pose.angles)))  # type: ignore[arg-type]
     finally:

@@ -246,11 +246,11 @@ def decompose(pair: FacePair, model: FaceRecognizer, method: str = "ddfv", **opt
 @torch.no_grad()
 def run_algorithm_1(pair: FacePair, model: FaceRecognizer, options: DDFV, method: str) -> Decomposition:
     """Algorithm 1 in the paper's order, up to the sum; with both images as `A` in turn."""
+    features = model.features(images_for(model, pair))  # C_A, C_B: (2, C, h, w)
     if model.decoder is None:
         raise InputError(
             "ddfv shows features by reconstructing faces, and this model has no decoder; choose one that has"
         )
-    features = model.features(images_for(model, pair))  # C_A, C_B: (2, C, h, w)
     embeddings = F.normalize(model.pool(features))  # (2, D)
     weights = channel_weights(model, features, options)  # (2, C)
     cells, counted = channel_places(model, features, options.missing)  # (2, C), twice
@@ -300,7 +300,8 @@ def pixel_shifts(features: Tensor, cells: Tensor, size: tuple[int, int]) -> Tens
     height, width = features.shape[2:]
     own = features.flatten(2).argmax(2)
     rows, columns = cells // width - own // width, cells % width - own % width
-    return torch.stack([rows * (size[0] // height), columns * (size[1] // width)], dim=-1)
+    steps = rows * size[0] / height, columns * size[1] / width
+    return torch.stack([step.round().long() for step in steps], dim=-1)
 
 
 def weights_in_map(weights: Tensor, counted: Tensor, threshold: float, balance: bool) -> Tensor:

@@ -13,7 +13,7 @@ Deviations:
     BatchNorm they may be: then a_j = 0 in the formula, and what reaches a neuron without any excitatory input is lost.
     Hence maps of such networks are not exact, and are brought to sum 1 at the end.
     A neuron is a convolution with the BatchNorm behind it, if there is one, and with its activation: W is the folded
-    weight. Any other BatchNorm has one input each, which takes all. A sum of branches is a neuron with two inputs of
+    weight. Any other BatchNorm has one input each, which takes all, as does a product with a number. A sum of branches is a neuron with two inputs of
     weight 1. Max pooling gives all to the winner. Biases take no part.
 """
 
@@ -27,7 +27,8 @@ from torch.overrides import TorchFunctionMode
 
 from facexai.errors import InputError
 
-SUMS = {torch.add, Tensor.add, Tensor.__add__}
+SUMS = {torch.add, Tensor.add, Tensor.__add__, Tensor.add_, Tensor.__iadd__}
+PRODUCTS = {torch.mul, Tensor.mul, Tensor.__mul__}
 ACTIVATIONS = {torch.relu, Tensor.relu, F.relu, torch.prelu}
 AVERAGES = {F.avg_pool2d, F.adaptive_avg_pool2d}
 KNOWN = (nn.Conv2d, nn.BatchNorm2d, nn.PReLU, nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Identity)
@@ -68,6 +69,8 @@ class Excitation(Layers):
             return TakesAll.apply(lambda x: function(x, *args[1:], **kwargs), args[0])
         if function in SUMS and isinstance(args[1], Tensor):
             return Shares.apply(torch.add, torch.add, *args)
+        if function in PRODUCTS and not isinstance(args[1], Tensor):
+            return TakesAll.apply(lambda x: x * args[1], args[0])
         if function in AVERAGES:
             average = lambda x: function(x, *args[1:], **kwargs)  # noqa: E731
             return Shares.apply(average, average, args[0])

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facexai.errors import InputError
 from facexai.explainers.interface import images_for
 from facexai.explainers.options import check_choice
 from facexai.models import FaceRecognizer
@@ -51,7 +52,7 @@ class PairScore(nn.Module):
         `partners`, (N, D), stand in for the partner: captum repeats them as it repeats the images.
         """
         partners = self.partner_embedding if partners is None else partners
-        scores = score_of(self.model.pool(self.model.features(images)), partners, self.target)
+        scores = score_of(self.model.pooled(images), partners, self.target)
         return -scores if self.negate else scores
 
 
@@ -82,7 +83,15 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
     Afterwards each weight has its own `requires_grad` and `grad` again. Gradients are recorded inside even where the
     caller has turned them off.
+
+    Raises:
+        InputError: a network through which no gradient comes.
     """
+    if not getattr(model, "differentiable", True):
+        raise InputError(
+            f"{model.name} is a black box without gradients; choose a method that needs none, such as rise, "
+            "corr-rise, min-plus, lime or occlusion"
+        )
     before = [(weight, weight.requires_grad, weight.grad) for weight in model.parameters()]
     for weight, _, _ in before:
         weight.requires_grad_(False)

@@ -38,17 +38,26 @@ class MaxPoolHead(nn.Module):
 class FullyConnectedHead(nn.Module):
     """Dropout, fully connected layer, BatchNorm: ArcFace's head. Affine in the features when in eval mode.
 
+    Args:
+        channels, size: of the feature map, C and h = w.
+        dimension: D.
+        dropout: share of the features that training leaves out.
+        affine: whether the BatchNorm has a weight (fixed at 1) and a bias; AdaFace's has not.
+
     Source: insightface, `arcface_torch/backbones/iresnet.py` (names `fc`, `features` are its).
     """
 
-    def __init__(self, channels: int = 512, size: int = 7, dimension: int = 512, dropout: float = 0.0) -> None:
+    def __init__(
+        self, channels: int = 512, size: int = 7, dimension: int = 512, dropout: float = 0.0, affine: bool = True
+    ) -> None:
         super().__init__()
         self.dimension = dimension
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(channels * size * size, dimension)
-        self.features = nn.BatchNorm1d(dimension, eps=1e-5)
-        nn.init.constant_(self.features.weight, 1.0)
-        self.features.weight.requires_grad = False  # as insightface: the embedding is normalised afterwards
+        self.features = nn.BatchNorm1d(dimension, eps=1e-5, affine=affine)
+        if affine:
+            nn.init.constant_(self.features.weight, 1.0)
+            self.features.weight.requires_grad = False  # as insightface: the embedding is normalised afterwards
 
     def forward(self, features: Tensor) -> Tensor:  # noqa: D102
         return self.features(self.fc(self.dropout(features.flatten(1))))
@@ -70,3 +79,20 @@ class GlobalDepthwiseHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:  # noqa: D102
         return self.last_bn(self.features(self.GDC_bn(self.GDC_dw(features)))).flatten(1)
+
+
+class AveragePoolHead(nn.Module):
+    """Global average pooling, dropout, linear layer, BatchNorm: the head of FaceNet. Affine in eval mode.
+
+    Source: facenet-pytorch, `models/inception_resnet_v1.py` (names `last_linear`, `last_bn` are its).
+    """
+
+    def __init__(self, channels: int = 1792, dimension: int = 512, dropout: float = 0.6) -> None:
+        super().__init__()
+        self.dimension = dimension
+        self.dropout = nn.Dropout(dropout)
+        self.last_linear = nn.Linear(channels, dimension, bias=False)
+        self.last_bn = nn.BatchNorm1d(dimension, eps=1e-3)
+
+    def forward(self, features: Tensor) -> Tensor:  # noqa: D102
+        return self.last_bn(self.last_linear(self.dropout(features.mean((2, 3)))))

@@ -62,7 +62,7 @@ class PoseInvariantRecognizer(nn.Module):
 
     def frontalized(self, images: Tensor) -> Tensor:
         """Embeddings before they are brought to unit length. Aligned faces (N, 3, H, W) in [-1, 1] -> (N, D)."""
-        embedding = self.recognizer.pool(self.recognizer.features(images))  # (N, D)
+        embedding = self.recognizer.pooled(images)  # (N, D)
         with torch.no_grad():
             pose = self.estimator(images)
         return self.frontalization(embedding, pose.feature, pose.angles)
