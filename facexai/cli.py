@@ -227,13 +227,14 @@ def load_network(spec: str, threshold: float | None = None) -> "FaceRecognizer":
     return model
 
 
-def load_pair(probe: str, gallery: str, *, align: bool, largest_face: bool) -> "FacePair":
-    """Both photos as aligned faces."""
+def load_pair(probe: str, gallery: str, *, size: tuple[int, int], align: bool, largest_face: bool) -> "FacePair":
+    """Both photos as aligned faces of a size, (H, W)."""
     from facexai.detection import load_face
     from facexai.pairs import FacePair
 
     align = align and not are_crops_without_detector(probe, gallery)
-    faces = [load_face(photo, align=align, faces="largest" if largest_face else "one") for photo in (probe, gallery)]
+    which = "largest" if largest_face else "one"
+    faces = [load_face(photo, align=align, faces=which, size=size) for photo in (probe, gallery)]
     return FacePair(faces[0], faces[1], name=f"{Path(probe).name} - {Path(gallery).name}")
 
 
@@ -274,7 +275,7 @@ def explain(
     with reporting(json) as result:
         options = read_settings(settings)
         network = load_network(model, threshold)
-        pair = load_pair(probe, gallery, align=align, largest_face=largest_face)
+        pair = load_pair(probe, gallery, size=network.input_size, align=align, largest_face=largest_face)
         saliency = explain_pair(pair, network, method, **options)
         files = [] if out is None else write_explanation(out, pair, saliency, network, method, options)
         result |= decide(probe, gallery, network, saliency.score) | {"method": saliency.method, "files": files}
@@ -319,7 +320,7 @@ def verify(
 
     with reporting(json) as result:
         network = load_network(model, threshold)
-        pair = load_pair(probe, gallery, align=align, largest_face=largest_face)
+        pair = load_pair(probe, gallery, size=network.input_size, align=align, largest_face=largest_face)
         with torch.inference_mode():
             first, second = network.embed(pair.images)
         result |= decide(probe, gallery, network, float(first @ second))
@@ -925,9 +926,13 @@ def known(kind: str) -> Mapping[str, Any]:
     match kind:
         case "models":
             from facexai.models import ARCHITECTURES
-            from facexai.weights import SHIPPED
+            from facexai.models.onnx import load_onnx
+            from facexai.weights import FAMILIES, SHIPPED, register_networks
 
-            return dict.fromkeys(SHIPPED, Shipped) | {f"{name}@FILE": ARCHITECTURES[name] for name in ARCHITECTURES}
+            register_networks()
+            published = {f"{name}:NETWORK" if name in FAMILIES else name: ARCHITECTURES[name] for name in ARCHITECTURES}
+            published["onnx"] = load_onnx
+            return dict.fromkeys(SHIPPED, Shipped) | {f"{name}@FILE": published[name] for name in sorted(published)}
         case "pose-networks":
             from facexai.pose_networks import PUBLISHED, SHIPPED_POSE_NETWORKS
 

@@ -18,7 +18,18 @@ from torch import Tensor
 
 from facexai.cache import cache_folder
 from facexai.errors import InputError
-from facexai.images import CROP_SIZE, ImageSource, align_face, load_image, source_name, to_uint8
+from facexai.images import (
+    CROP_SIZE,
+    ImageSource,
+    Size,
+    align_face,
+    crop_size,
+    fit_crops,
+    from_uint8,
+    load_image,
+    source_name,
+    to_uint8,
+)
 from facexai.pairs import check_image
 
 Faces = Literal["one", "largest"]
@@ -107,19 +118,19 @@ def load_face(
     align: bool = True,
     faces: Faces = "one",
     model_file: str | Path | None = None,
-    size: int = CROP_SIZE,
+    size: Size = CROP_SIZE,
 ) -> Tensor:
     """Load a photo, find its face and align it.
 
     Args:
         source: whatever `load_image` takes.
-        align: False where `source` is an aligned crop of `size` already, which is then used as it is.
+        align: False where `source` is an aligned crop already, of `size` or of 112 x 112, which is then brought to it.
         faces: `"one"` refuses a photo with several faces, `"largest"` takes the largest of them.
         model_file: YuNet's ONNX file; None looks it up with `find_detector_model`.
-        size: side of the crop in pixels.
+        size: side of the crop in pixels, or its (H, W): the network's `input_size`.
 
     Returns:
-        The aligned face in [-1, 1]. Shape (3, size, size).
+        The aligned face in [-1, 1]. Shape (3, H, W).
 
     Raises:
         InputError: a photo or model file that cannot be used, no face, several faces, a crop of another size.
@@ -128,13 +139,17 @@ def load_face(
     if align:
         found = _choose_face(detect_faces(image, model_file=model_file), faces, source_name(source))
         return align_face(image, found.landmarks, size)
-    if image.shape[1:] != (size, size):
+    wanted = crop_size(size)
+    if image.shape[1:] == wanted:
+        return image
+    if image.shape[1:] != (CROP_SIZE, CROP_SIZE):
         height, width = image.shape[1:]
+        sizes = " or ".join(dict.fromkeys(f"{rows}x{columns}" for columns, rows in (wanted, (CROP_SIZE, CROP_SIZE))))
         raise InputError(
-            f"without alignment a face must be a {size}x{size} crop; {source_name(source)} is {width}x{height}. "
+            f"without alignment a face must be a {sizes} crop; {source_name(source)} is {width}x{height}. "
             "Leave out --no-align (align=False) to find and align the face."
         )
-    return image
+    return from_uint8(fit_crops(to_uint8(image), wanted))
 
 
 def find_detector_model(model_file: str | Path | None = None) -> Path:

@@ -19,6 +19,7 @@ from torch import Tensor
 from facexai.errors import InputError
 from facexai.pairs import check_image
 
+Size = int | tuple[int, int]
 ImageSource = str | Path | Image.Image | np.ndarray | Tensor
 
 CROP_SIZE = 112
@@ -188,17 +189,31 @@ def similarity_transform(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.column_stack([scale * rotation, target_mean - scale * rotation @ source_mean])
 
 
-def align_face(image: Tensor, landmarks: np.ndarray, size: int = CROP_SIZE) -> Tensor:
+def crop_size(size: Size) -> tuple[int, int]:
+    """(H, W) of a crop; one number is a square."""
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def template(size: Size = CROP_SIZE) -> np.ndarray:
+    """Where the five points lie in a crop: the template grows with its height and stays in its middle. Shape (5, 2).
+
+    At 112 x 96 this is the template of SphereFace and of the first ArcFace crops, that at 112 less 8 pixels of x.
+    """
+    height, width = crop_size(size)
+    return TEMPLATE * height / CROP_SIZE + [(width - height) / 2, 0]
+
+
+def align_face(image: Tensor, landmarks: np.ndarray, size: Size = CROP_SIZE) -> Tensor:
     """Warp a face so that its landmarks come to lie on the ArcFace template; black where the photo ends.
 
     Args:
         image: photo in [-1, 1]. Shape (3, H, W).
         landmarks: right eye, left eye, nose, right and left mouth corner, (x, y) in pixels; right is the person's
             right. Shape (5, 2).
-        size: side of the crop in pixels; the template grows with it.
+        size: side of the crop in pixels, or its (H, W); see `template`.
 
     Returns:
-        The crop in [-1, 1]. Shape (3, size, size), float32.
+        The crop in [-1, 1]. Shape (3, H, W), float32.
 
     Raises:
         InputError: an image or landmarks that cannot be used.
@@ -211,13 +226,54 @@ def align_face(image: Tensor, landmarks: np.ndarray, size: int = CROP_SIZE) -> T
     if landmarks.shape != TEMPLATE.shape:
         raise InputError(f"landmarks must be five points of shape (5, 2); got {landmarks.shape}. Use detect_face.")
     pixels = image.detach().float().permute(1, 2, 0).cpu().numpy()  # (H, W, 3)
-    matrix = similarity_transform(landmarks, TEMPLATE * size / CROP_SIZE)
+    height, width = crop_size(size)
+    target = template(size)
+    matrix = similarity_transform(landmarks, target)
     scale = np.sqrt(np.linalg.det(matrix[:, :2]))
     if scale < 0.5:
         pixels, landmarks = _shrink(pixels, landmarks, 2 * scale)
-        matrix = similarity_transform(landmarks, TEMPLATE * size / CROP_SIZE)
-    crop = cv2.warpAffine(np.ascontiguousarray(pixels), matrix, (size, size), borderValue=(-1.0, -1.0, -1.0))
+        matrix = similarity_transform(landmarks, target)
+    crop = cv2.warpAffine(np.ascontiguousarray(pixels), matrix, (width, height), borderValue=(-1.0, -1.0, -1.0))
     return torch.from_numpy(crop).permute(2, 0, 1).contiguous()
+
+
+def fit_crops(pixels: np.ndarray, size: Size) -> np.ndarray:
+    """Aligned crops of 112 x 112 as a network of another input size takes them.
+
+    The height is brought to H; of the width, the middle is kept, or black is added on both sides: the five points come
+    to lie where `align_face` puts them.
+
+    Args:
+        pixels: RGB, or RGB and a label. Shape (..., 112, 112, 3 | 4), uint8; crops of the wanted size stay as they are.
+        size: (H, W), or one number for a square.
+
+    Returns:
+        Shape (..., H, W, 3 | 4), uint8.
+
+    Raises:
+        InputError: crops of a third size.
+    """
+    height, width = crop_size(size)
+    if pixels.shape[-3:-1] == (height, width):
+        return pixels
+    if pixels.shape[-3:-1] != (CROP_SIZE, CROP_SIZE):
+        rows, columns = pixels.shape[-3:-1]
+        raise InputError(
+            f"aligned faces must be {CROP_SIZE} x {CROP_SIZE} pixels, or {height} x {width} as the network takes them; "
+            f"got {rows} x {columns}. Use align_face."
+        )
+    crops = pixels.reshape(-1, *pixels.shape[-3:])
+    fitted = np.zeros((len(crops), height, width, crops.shape[-1]), np.uint8)
+    kept = min(height, width)
+    source, target = slice((height - kept) // 2, (height + kept) // 2), slice((width - kept) // 2, (width + kept) // 2)
+    colours = cv2.INTER_AREA if height < CROP_SIZE else cv2.INTER_LINEAR
+    for crop, out in zip(crops, fitted, strict=True):
+        for channels, interpolation in ((slice(0, 3), colours), (slice(3, None), cv2.INTER_NEAREST)):
+            part = np.ascontiguousarray(crop[..., channels])
+            if part.shape[-1]:
+                resized = cv2.resize(part, (height, height), interpolation=interpolation)
+                out[:, target, channels] = resized.reshape(height, height, -1)[:, source]
+    return fitted.reshape(*pixels.shape[:-3], *fitted.shape[1:])
 
 
 def _shrink(pixels: np.ndarray, points: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:

@@ -305,8 +305,8 @@ def _own_name(name: str, published_names: dict[str, str | None], own: dict[str, 
 
 def _fill(model: FaceRecognizer, state: dict[str, Tensor], file: Path) -> None:
     own = model.state_dict()
-    counters = {name for name in own if name.endswith("num_batches_tracked")}
-    missing, unknown = sorted(own.keys() - state.keys() - counters), sorted(state.keys() - own.keys())
+    counters = {name for name in own.keys() | state.keys() if name.endswith("num_batches_tracked")}
+    missing, unknown = sorted(own.keys() - state.keys() - counters), sorted(state.keys() - own.keys() - counters)
     odd = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
     if missing or unknown or odd:
         first = (missing or unknown or sorted(odd))[0]

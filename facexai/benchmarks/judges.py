@@ -14,6 +14,7 @@ from torch import Tensor
 
 from facexai.benchmarks.verification import GRID, VerificationSet, best_threshold, check_scores, embed_all
 from facexai.datasets import load_faces
+from facexai.images import fit_crops
 from facexai.models import FaceRecognizer
 from facexai.pairs import FacePair
 
@@ -217,8 +218,8 @@ def load_images(data: VerificationSet, rows: np.ndarray, model: FaceRecognizer) 
     if isinstance(data.images, np.ndarray):
         faces = np.asarray(data.images[rows])
     else:
-        faces = load_faces([data.images[row] for row in rows], model.input_size[0])
-    return torch.from_numpy(faces).permute(0, 3, 1, 2).float() / 127.5 - 1
+        faces = load_faces([data.images[row] for row in rows], model.input_size)
+    return torch.from_numpy(fit_crops(faces, model.input_size)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 @torch.inference_mode()

@@ -34,7 +34,7 @@ class OccluderPairs(RenderedPairs):
     def chunks(self, model: FaceRecognizer, limit: int | None = None, *, progress: bool = True) -> Iterator[TruePairs]:
         """Pairs chunk by chunk; see `TruthSource`."""
         threshold = None
-        for numbers, pixels in self.render(self.jobs, limit, labels=True, progress=progress):
+        for numbers, pixels in self.render(self.jobs, limit, size=model.input_size, labels=True, progress=progress):
             bare, occluded, other = as_images(pixels).unbind(1)  # (P, 3, H, W) each
             side = self.side(numbers)
             images, before = in_order(occluded, other, side), in_order(bare, other, side)

@@ -21,6 +21,7 @@ from facexai.benchmarks.strangers import stranger_rows
 from facexai.benchmarks.true_pairs import FOLDS, RenderedPairs, TruePairs, as_images, pair_scores
 from facexai.benchmarks.verification import VerificationSet
 from facexai.errors import InputError
+from facexai.images import CROP_SIZE
 from facexai.models import FaceRecognizer
 from facexai.rendering import sample_identity, sample_nuisance
 from facexai.rendering.parallel import Job
@@ -55,8 +56,8 @@ class PatchPairs:
     def chunks(self, model: FaceRecognizer, limit: int | None = None, *, progress: bool = True) -> Iterator[TruePairs]:
         """Pairs chunk by chunk; see `TruthSource`."""
         threshold = np.nan if model.threshold is None else model.threshold
-        for faces in self._rendered(limit, progress) if self.data is None else self._listed(model, limit):
-            places = [self.places(number, faces.probe.shape[-1]) for number in faces.number.tolist()]
+        for faces in self._rendered(model, limit, progress) if self.data is None else self._listed(model, limit):
+            places = [self.places(number, model.input_size) for number in faces.number.tolist()]
             patched, truth = paste(faces.probe, faces.stranger, places, self.size)
             gallery = faces.gallery if self.partner == "mate" else faces.probe
             images, before = (torch.stack([probe, gallery], 1) for probe in (patched, faces.probe))
@@ -76,9 +77,13 @@ class PatchPairs:
                 drop=pair_scores(model, before) - score,
             )
 
-    def places(self, number: int, side: int) -> list[tuple[int, int]]:
-        """Top left corners of the patches of a pair, in an image of `side` pixels."""
-        top, left, bottom, right = (value * side // 112 for value in self.box or (0, 0, 112, 112))
+    def places(self, number: int, size: tuple[int, int] = (CROP_SIZE, CROP_SIZE)) -> list[tuple[int, int]]:
+        """Top left corners of the patches of a pair, in an image of this size, (H, W)."""
+        height, width = size
+        top, left, bottom, right = (value * height // CROP_SIZE for value in self.box or (0, 0, CROP_SIZE, CROP_SIZE))
+        left, right = (min(max(column + (width - height) // 2, 0), width) for column in (left, right))
+        if self.box is None:
+            left, right = 0, width
         if min(bottom - top, right - left) < self.size or self.size < 1:
             raise InputError(f"a patch must fit into its box of the face; got size {self.size} in {self.box}")
         rng = np.random.default_rng([self.seed, number])
@@ -86,9 +91,9 @@ class PatchPairs:
         columns = rng.integers(left, right - self.size + 1, self.count)
         return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
-    def _rendered(self, limit: int | None, progress: bool) -> Iterator["Faces"]:
+    def _rendered(self, model: FaceRecognizer, limit: int | None, progress: bool) -> Iterator["Faces"]:
         source = self.rendering
-        for numbers, pixels in source.render(source.jobs, limit, progress=progress):
+        for numbers, pixels in source.render(source.jobs, limit, size=model.input_size, progress=progress):
             probe, gallery, stranger = as_images(pixels).unbind(1)
             total = source.pairs if limit is None else limit
             yield Faces(probe, gallery, stranger, numbers % FOLDS, numbers, rendered=True, total=total)

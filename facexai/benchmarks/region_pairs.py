@@ -43,7 +43,7 @@ class RegionPairs(RenderedPairs):
     def chunks(self, model: FaceRecognizer, limit: int | None = None, *, progress: bool = True) -> Iterator[TruePairs]:
         """Pairs chunk by chunk; see `TruthSource`."""
         threshold = None
-        for numbers, pixels in self.render(self.jobs, limit, progress=progress):
+        for numbers, pixels in self.render(self.jobs, limit, size=model.input_size, progress=progress):
             images = as_images(pixels)  # (P, 1 + A, 3, H, W)
             embedding = embed_images(model, images)
             if threshold is None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from facexai.benchmarks.judges import CHUNK, JudgedPairs, embed_images
 from facexai.datasets.rendered import rendered_once
+from facexai.images import CROP_SIZE, Size, fit_crops
 from facexai.models import FaceRecognizer
 from facexai.rendering.parallel import Job
 
@@ -62,18 +63,25 @@ class RenderedPairs:
     part: int = 3 * CHUNK
 
     def render(
-        self, jobs: Callable[[int], Sequence[Job]], limit: int | None, *, labels: bool = False, progress: bool = True
+        self,
+        jobs: Callable[[int], Sequence[Job]],
+        limit: int | None,
+        *,
+        size: Size = CROP_SIZE,
+        labels: bool = False,
+        progress: bool = True,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Numbers of pairs, and J images for each.
 
         Args:
             jobs: what to render for a pair, given its number: J jobs of `render_many`.
             limit: number of pairs; `pairs` where None.
+            size: (H, W) of the network that is to see them.
             labels: with the region map as fourth channel.
             progress: show a bar while rendering.
 
         Yields:
-            Numbers (P,), and images (P, J, 112, 112, 3 or 4), uint8.
+            Numbers (P,), and images (P, J, H, W, 3 or 4), uint8.
         """
         count = self.pairs if limit is None else limit
         recipe = {**asdict(self), "pairs": 0, "kind": type(self).__name__}  # what the images depend on
@@ -89,7 +97,7 @@ class RenderedPairs:
             wanted = min(self.part, count - first)
             for start in range(0, wanted, CHUNK):
                 rows = slice(start, min(start + CHUNK, wanted))
-                yield numbers[rows], np.asarray(images[rows])
+                yield numbers[rows], fit_crops(np.asarray(images[rows]), size)
 
 
 def as_images(pixels: np.ndarray) -> Tensor:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from facexai.datasets import load_faces
 from facexai.errors import InputError
+from facexai.images import fit_crops
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4)
 GRID = np.arange(0, 4, 0.01)  # insightface's thresholds on the squared distance; |a - b|^2 = 2 - 2 cos(a, b)
@@ -273,8 +274,8 @@ def _fold_accuracy(
 
 
 def _embed(model: Embedder, images: Any, flip: bool, device: torch.device) -> np.ndarray:
-    faces = np.array(images) if isinstance(images, np.ndarray) else load_faces(images, model.input_size[0])
-    batch = torch.from_numpy(faces).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    faces = np.array(images) if isinstance(images, np.ndarray) else load_faces(images, model.input_size)
+    batch = torch.from_numpy(fit_crops(faces, model.input_size)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
     return model.embed(batch, flip=flip).float().cpu().numpy()
 
 

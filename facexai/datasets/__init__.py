@@ -1,5 +1,6 @@
 """Where faces come from: folders, pair lists, and the renderer."""
 
+from facexai.datasets.folders import FittedImages as FittedImages
 from facexai.datasets.folders import IdentityFolder as IdentityFolder
 from facexai.datasets.folders import ImageFolder as ImageFolder
 from facexai.datasets.folders import PairList as PairList

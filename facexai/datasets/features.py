@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from facexai.errors import InputError
+from facexai.images import fit_crops
 from facexai.models import FaceRecognizer
 from facexai.models.hopenet import PoseEstimator
 from facexai.weights import write_atomically
@@ -78,10 +79,11 @@ def extract_features(
         starts = range(0, len(images), batch_size)
         for start in tqdm(starts, desc="features", unit="batch", disable=None if progress else True):
             faces = np.array(images[np.arange(start, min(start + batch_size, len(images)))])
-            batch = torch.from_numpy(faces).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1  # (n, 3, H, W)
-            both = torch.cat([batch, batch.flip(3)])
-            embedding = recognizer.pooled(both)
-            pose = estimator(both)
+            pixels = faces, fit_crops(faces, recognizer.input_size)
+            batches = (torch.from_numpy(one).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1 for one in pixels)
+            for_pose, for_identity = (torch.cat([batch, batch.flip(3)]) for batch in batches)  # (2n, 3, H, W)
+            embedding = recognizer.pooled(for_identity)
+            pose = estimator(for_pose)
             parts.append(tuple(_paired(x) for x in (embedding, pose.feature, pose.angles)))  # type: ignore[arg-type]
     finally:
         recognizer.train(training)

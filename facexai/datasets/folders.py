@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from facexai.errors import InputError
-from facexai.images import load_image, to_uint8
+from facexai.images import CROP_SIZE, Size, crop_size, fit_crops, load_image, to_uint8
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 SAME = {"1": True, "true": True, "0": False, "false": False}
@@ -21,14 +21,14 @@ class IdentityFolder:
 
     Args:
         root: folder of identity folders.
-        size: the images' height and width in pixels.
+        size: side of the images in pixels, or their (H, W); crops of 112 x 112 are brought to it.
 
     Attributes:
         paths: all images, in the order of their names.
         identity: label of each. Shape (N,), int64.
     """
 
-    def __init__(self, root: str | Path, size: int = 112) -> None:
+    def __init__(self, root: str | Path, size: Size = CROP_SIZE) -> None:
         self.root, self.size = Path(root), size
         if not self.root.is_dir():
             raise InputError(f"no folder {self.root}; give a folder that holds one folder of images for each identity")
@@ -43,7 +43,7 @@ class IdentityFolder:
         return len(self.paths)
 
     def __getitem__(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Images at `indices`. Shape (len(indices), size, size, 3), uint8."""
+        """Images at `indices`. Shape (len(indices), H, W, 3), uint8."""
         return load_faces([self.paths[index] for index in indices], self.size)
 
 
@@ -52,13 +52,13 @@ class ImageFolder:
 
     Args:
         root: the folder; links to other folders are followed.
-        size: the images' height and width in pixels.
+        size: side of the images in pixels, or their (H, W); crops of 112 x 112 are brought to it.
 
     Attributes:
         paths: all images, in the order of their names.
     """
 
-    def __init__(self, root: str | Path, size: int = 112) -> None:
+    def __init__(self, root: str | Path, size: Size = CROP_SIZE) -> None:
         self.root, self.size = Path(root), size
         if not self.root.is_dir():
             raise InputError(f"no folder {self.root}; give a folder of aligned faces")
@@ -71,24 +71,51 @@ class ImageFolder:
         return len(self.paths)
 
     def __getitem__(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Images at `indices`. Shape (len(indices), size, size, 3), uint8."""
+        """Images at `indices`. Shape (len(indices), H, W, 3), uint8."""
         return load_faces([self.paths[index] for index in indices], self.size)
 
 
-def load_faces(paths: Sequence[Path], size: int = 112) -> np.ndarray:
-    """Aligned faces from files, read by eight threads. Shape (N, size, size, 3), uint8."""
+class FittedImages:
+    """Aligned crops of 112 x 112 as a network of another input size takes them; each is fitted when it is asked for.
+
+    Args:
+        images: M crops (112, 112, 3), uint8.
+        size: (H, W) in pixels.
+    """
+
+    def __init__(self, images: np.ndarray, size: Size) -> None:
+        self.images, self.size = images, size
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Images at `indices`. Shape (len(indices), H, W, 3), uint8."""
+        return fit_crops(np.asarray(self.images[indices]), self.size)
+
+
+def load_faces(paths: Sequence[Path], size: Size = CROP_SIZE) -> np.ndarray:
+    """Aligned faces from files, read by eight threads.
+
+    Args:
+        paths: the files.
+        size: side of the faces in pixels, or their (H, W); crops of 112 x 112 are brought to it.
+
+    Returns:
+        Shape (N, H, W, 3), uint8.
+    """
     with ThreadPoolExecutor(8) as pool:
         return np.stack(list(pool.map(lambda path: _load_face(path, size), paths)))
 
 
-def _load_face(path: Path, size: int) -> np.ndarray:
+def _load_face(path: Path, size: Size) -> np.ndarray:
     image = to_uint8(load_image(path))
-    if image.shape[:2] != (size, size):
-        height, width = image.shape[:2]
+    if image.shape[:2] not in (crop_size(size), (CROP_SIZE, CROP_SIZE)):
+        (height, width), (rows, columns) = image.shape[:2], crop_size(size)
         raise InputError(
-            f"{path} must be an aligned face of {size} x {size} pixels; it has {width} x {height}. Use align_face."
+            f"{path} must be an aligned face of {columns} x {rows} pixels; it has {width} x {height}. Use align_face."
         )
-    return image
+    return fit_crops(image, size)
 
 
 def _images(folder: Path) -> list[Path]:

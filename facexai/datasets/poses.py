@@ -9,6 +9,7 @@ import numpy as np
 
 from facexai.datasets.folders import find_inside, load_faces
 from facexai.errors import InputError
+from facexai.images import CROP_SIZE, Size
 
 ANGLES = ("yaw", "pitch", "roll")
 LIMIT = 99.0  # degrees; the bins of HopeNet reach no further
@@ -22,7 +23,7 @@ class PoseFolder:
         root: the folder.
         file: CSV with the columns `name` (of the image, relative to `root`), `yaw`, `pitch`, `roll` (in degrees, with
             the signs of `Pose`, as one sees them in the crop) and, optional, `identity`.
-        size: the images' height and width in pixels.
+        size: side of the images in pixels, or their (H, W).
 
     Attributes:
         paths: the images, in the order of the CSV.
@@ -33,7 +34,7 @@ class PoseFolder:
         InputError: a missing file, column or image, or an angle that is no number within +-99 degrees.
     """
 
-    def __init__(self, root: str | Path, file: str | Path, size: int = 112) -> None:
+    def __init__(self, root: str | Path, file: str | Path, size: Size = CROP_SIZE) -> None:
         self.root, self.size = Path(root), size
         file = Path(file)
         rows = _rows(file)
@@ -46,7 +47,7 @@ class PoseFolder:
         return len(self.paths)
 
     def __getitem__(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Images at `indices`. Shape (len(indices), size, size, 3), uint8."""
+        """Images at `indices`. Shape (len(indices), H, W, 3), uint8."""
         return load_faces([self.paths[index] for index in indices], self.size)
 
 

@@ -119,7 +119,7 @@ def class_activation_maps(
         embeddings = F.normalize(model.pool(features))
     with frozen(model):
         evidence = [
-            activation_map(cam, features, FeatureScore(model.head, embeddings.flip(0), target, sign)).relu()
+            activation_map(cam, features, FeatureScore(model.required_head(), embeddings.flip(0), target, sign)).relu()
             for sign in (1, -1)
         ]
     signed = F.interpolate((evidence[0] - evidence[1])[:, None], images.shape[2:], mode="bilinear")[:, 0]

@@ -376,7 +376,7 @@ def fall_of(weight: Weight, model: FaceRecognizer) -> Fall:
 def channel_changes(model: FaceRecognizer, features: Tensor, options: DDFV) -> Tensor:
     """What ablating each channel of one image adds to the output of the head. (C, h, w) -> (C, D)."""
     substitute = "second-max" if options.weight == "second-max" else "neutral"
-    return ablation_changes(model.head, features, substitute, options.mask, options.chunk)
+    return ablation_changes(model.required_head(), features, substitute, options.mask, options.chunk)
 
 
 def product_weights(model: FaceRecognizer, features: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ Deviations:
     BatchNorm they may be: then a_j = 0 in the formula, and what reaches a neuron without any excitatory input is lost.
     Hence maps of such networks are not exact, and are brought to sum 1 at the end.
     A neuron is a convolution with the BatchNorm behind it, if there is one, and with its activation: W is the folded
-    weight. Any other BatchNorm has one input each, which takes all, as does a product with a number. A sum of branches is a neuron with two inputs of
-    weight 1. Max pooling gives all to the winner. Biases take no part.
+    weight. Any other BatchNorm has one input each, which takes all, as does a product with a number. A sum of branches
+    is a neuron with two inputs of weight 1. Max pooling gives all to the winner. Biases take no part.
 """
 
 from collections.abc import Callable, Sequence

@@ -35,6 +35,8 @@ def is_local(decoder: nn.Module) -> bool:
     """Whether `local_windows` computes what this decoder computes: known layers, fixed statistics."""
     if type(decoder) is not ReconstructionDecoder or decoder.activation not in ("tanh", "none"):
         return False
+    if decoder.size is not None or len(decoder.layers) < 2:
+        return False
     fixed_norms = all(
         type(norm) is nn.BatchNorm2d and not norm.training and norm.running_var is not None for norm in decoder.norms
     )

@@ -5,8 +5,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from facexai.images import fit_crops
 from facexai.pairs import FacePair
 
 RECIPE = {"images_per_identity": 2, "strength": (0.2, 0.6), "occlusion": 0.0, "frontal": 1.0}
@@ -24,9 +24,7 @@ def reference_pairs(people: int, seed: int = 42, size: tuple[int, int] = (112, 1
     from facexai.datasets import RenderedFaces  # the renderer compiles; most methods never need it
 
     pixels = RenderedFaces(people, seed=seed, **RECIPE).images(progress=False)
-    faces = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    if faces.shape[2:] != size:
-        faces = F.interpolate(faces, size=size, mode="bilinear", antialias=True).clamp(-1, 1)
+    faces = torch.from_numpy(fit_crops(np.array(pixels), size)).permute(0, 3, 1, 2).float() / 127.5 - 1
     return tuple(FacePair(first, second, genuine=True) for first, second in faces.unflatten(0, (people, 2)))
 
 

@@ -142,7 +142,7 @@ def inception_resnet_v1() -> FaceRecognizer:
     return model
 
 
-IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
 @ARCHITECTURES.register("torchvision")
@@ -159,7 +159,7 @@ def torchvision_network(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some say that their initial weights will change
         module = models.get_model(network, weights=None, num_classes=dimension)
-    return _cut_at_last_map(module, f"torchvision:{network}", input_size, **IMAGENET)
+    return _cut_at_last_map(module, f"torchvision:{network}", input_size, IMAGENET)
 
 
 @ARCHITECTURES.register("timm")
@@ -168,6 +168,7 @@ def timm_network(
 ) -> FaceRecognizer:
     """A network of timm whose last layer makes the embedding; `timm:resnet50@FILE`.
 
+    One of a fixed size, such as a vision transformer, keeps its size and shows no features.
     Its preprocessing is that of timm's own weights, which may not be that of yours: see `check_preprocessing`.
     """
     try:
@@ -179,11 +180,25 @@ def timm_network(
         raise InputError(f"timm has no network '{network}'; timm.list_models() names them")
     module = timm.create_model(network, pretrained=False, num_classes=dimension)
     published = module.pretrained_cfg
-    statistics = {"mean": tuple(published["mean"]), "std": tuple(published["std"])}
-    return _cut_at_last_map(module, f"timm:{network}", input_size, **statistics)
+    preprocessing = Preprocessing(published["mean"], published["std"])
+    if published.get("fixed_input_size"):
+        size = published["input_size"][1:]
+        return wrap_model(
+            module, input_size=size, mean=preprocessing.mean, std=preprocessing.std, name=f"timm:{network}"
+        )
+    return _cut_at_last_map(module, f"timm:{network}", input_size, preprocessing)
 
 
-def _cut_at_last_map(module: nn.Module, name: str, input_size: Sequence[int], **options: Any) -> FaceRecognizer:
+def _cut_at_last_map(
+    module: nn.Module, name: str, input_size: Sequence[int], preprocessing: Preprocessing
+) -> FaceRecognizer:
     height, width = input_size
     maps = spatial_maps(module.eval(), (height, width))
-    return wrap_model(module, features=maps[-1] if maps else None, input_size=(height, width), name=name, **options)
+    return wrap_model(
+        module,
+        features=maps[-1] if maps else None,
+        input_size=(height, width),
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+        name=name,
+    )

@@ -33,8 +33,8 @@ class Preprocessing:
         InputError: another number of channels, or numbers that are not on the scale of [0, 1].
     """
 
-    mean: tuple[float, ...] | float = 0.5
-    std: tuple[float, ...] | float = 0.5
+    mean: Sequence[float] | float = 0.5
+    std: Sequence[float] | float = 0.5
     channel_order: ChannelOrder = "RGB"
 
     def __post_init__(self) -> None:
@@ -42,13 +42,18 @@ class Preprocessing:
             raise InputError(f"channel_order must be RGB or BGR; got {self.channel_order!r}")
         for name in ("mean", "std"):
             object.__setattr__(self, name, _three(name, getattr(self, name)))
-        if min(self.std) <= 0:  # type: ignore[arg-type]
+        if min(self.channels[1]) <= 0:
             raise InputError(f"std must be above 0; got {self.std}")
 
     @property
+    def channels(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and std of each of the three channels."""
+        return _three("mean", self.mean), _three("std", self.std)
+
+    @property
     def scale_and_shift(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """a and b, for each channel of the network, with `a x + b` for x in [-1, 1]."""
-        pairs = list(zip(self.mean, self.std, strict=True))  # type: ignore[arg-type]
+        """A and b, for each channel of the network, with `a x + b` for x in [-1, 1]."""
+        pairs = list(zip(*self.channels, strict=True))
         return tuple(0.5 / std for _, std in pairs), tuple((0.5 - mean) / std for mean, std in pairs)
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -62,7 +67,8 @@ class Preprocessing:
 
     def to_json(self) -> dict[str, Any]:
         """For a model card."""
-        return {"mean": list(self.mean), "std": list(self.std), "channel_order": self.channel_order}  # type: ignore[arg-type]
+        mean, std = self.channels
+        return {"mean": list(mean), "std": list(std), "channel_order": self.channel_order}
 
 
 def _three(name: str, values: float | Sequence[float]) -> tuple[float, ...]:

@@ -79,18 +79,19 @@ class FaceRecognizer(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Last spatial map of aligned faces. (N, 3, H, W) in [-1, 1] -> (N, C, h, w)."""
-        self._required_head()
+        self.required_head()
         return self.trunk(self.preprocess(images))
 
     def pool(self, features: Tensor) -> Tensor:
         """Output of the head, before it is brought to unit length. (N, C, h, w) -> (N, D)."""
-        return self._required_head()(features)
+        return self.required_head()(features)
 
     def pooled(self, images: Tensor) -> Tensor:
         """Embeddings of aligned faces before they are brought to unit length. (N, 3, H, W) in [-1, 1] -> (N, D)."""
         return self.trunk(self.preprocess(images)) if self.head is None else self.pool(self.features(images))
 
-    def _required_head(self) -> nn.Module:
+    def required_head(self) -> nn.Module:
+        """The head, or `InputError` for a network that shows no features."""
         if self.head is None:
             raise InputError(
                 f"{self.name} gives embeddings and no feature map; choose a method that needs none, such as rise, "
@@ -112,6 +113,7 @@ class FaceRecognizer(nn.Module):
 
     def reconstruct(self, features: Tensor) -> Tensor:
         """Faces from feature maps. (N, C, h, w) -> (N, 3, H, W)."""
+        self.required_head()
         if self.decoder is None:
             raise InputError(
                 f"{self.name} has no decoder; train one with `facexai train decoder`, or choose a model that has one."

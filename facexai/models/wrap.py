@@ -34,7 +34,8 @@ def wrap_model(
         head: where torch.fx cannot record the network: `module` gives the last spatial map then, and `head` makes
             embeddings of it.
         input_size: (H, W) in pixels, or one number for a square.
-        mean, std: of each channel in the network's own order, on the scale of [0, 1]: it sees `(x - mean) / std`.
+        mean: of each channel in the network's own order, or one for all, on the scale of [0, 1].
+        std: the same; the network sees `(x - mean) / std` for x in [0, 1]. See `Preprocessing`.
         channel_order: of the colours that the network wants.
         name: what it is called in reports, and its architecture on a model card; the class where None.
 
@@ -47,7 +48,7 @@ def wrap_model(
             outputs that are no embeddings.
     """
     size = (input_size, input_size) if isinstance(input_size, int) else (int(input_size[0]), int(input_size[1]))
-    preprocessing = Preprocessing(mean, std, channel_order)  # type: ignore[arg-type]
+    preprocessing = Preprocessing(mean, std, channel_order)
     name = name or type(module).__name__
     module.eval()
     images = preprocessing(probe_images(size, next(module.parameters(), torch.zeros(()))))
@@ -66,9 +67,7 @@ def wrap_model(
             f"{name} must give embeddings of shape (N, D); got {tuple(output.shape)}. Name the submodule of its last "
             "spatial map with features, and pool it"
         )
-    model = FaceRecognizer(
-        trunk, head, input_size=size, preprocessing=preprocessing, dimension=output.shape[1]
-    )
+    model = FaceRecognizer(trunk, head, input_size=size, preprocessing=preprocessing, dimension=output.shape[1])
     model.name = name
     model.architecture = {"name": name, "options": {}}
     return model.eval()
@@ -158,8 +157,8 @@ def split(module: nn.Module, features: str, input_size: tuple[int, int]) -> tupl
     except Exception as error:  # whatever in a forward pass cannot be recorded
         reason = " ".join(str(error).split())[:120]
         raise InputError(
-            f"{type(module).__name__} cannot be cut at '{features}', as its forward pass cannot be recorded ({reason}); "
-            "wrap the part up to the last spatial map, and give the rest as head"
+            f"{type(module).__name__} cannot be cut at '{features}': its forward cannot be recorded ({reason}). "
+            "Wrap the part up to the last spatial map, and give the rest as head"
         ) from None
     cuts = [node for node in graph.nodes if node.op == "call_module" and node.target == features]
     if len(cuts) != 1:
@@ -195,8 +194,8 @@ def part_above(graph: fx.Graph, cut: fx.Node) -> fx.Graph:
     for node in inputs:
         if node.users:
             raise InputError(
-                f"the image reaches the embedding past '{cut.target}'; features must name a submodule through which all "
-                "goes"
+                f"the image reaches the embedding past '{cut.target}'; features must name a submodule through which "
+                "all goes"
             )
         part.erase_node(node)
     return part

@@ -171,7 +171,7 @@ def _networks(
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     arcface = ArcFaceLoss(identities, model.dimension, scale=config.scale, margin=config.margin, seed=config.seed)
-    recognition = [*model.trunk.parameters(), *model.head.parameters(), *arcface.parameters()]
+    recognition = [*model.trunk.parameters(), *model.required_head().parameters(), *arcface.parameters()]
     if config.optimizer == "sgd":
         first: torch.optim.Optimizer = torch.optim.SGD(
             recognition, config.lr, momentum=config.momentum, weight_decay=config.weight_decay

@@ -3,6 +3,7 @@
 Recognition stays as it is, to the last bit; what is gained are the explanations that need reconstructions.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facexai.datasets import ImageFolder, RenderedFaces
+from facexai.datasets import FittedImages, ImageFolder, RenderedFaces
 from facexai.errors import InputError
 from facexai.losses import reconstruction_loss
 from facexai.models import FaceRecognizer, ReconstructionDecoder, attach_decoder
@@ -66,6 +67,7 @@ def train_decoder(
     config: DecoderConfig,
     out: str | Path,
     *,
+    model: FaceRecognizer | None = None,
     resume: bool = False,
     card: dict[str, Any] | None = None,
     progress: bool = True,
@@ -77,6 +79,7 @@ def train_decoder(
     Args:
         config: all settings; `config.model` names the network, whose own decoder, if any, is replaced.
         out: folder for the model, `config.json`, `log.jsonl` and the checkpoint `last.ckpt`.
+        model: the network itself, in place of `config.model`, such as `wrap_model` gives; it gets the decoder.
         resume: go on from `last.ckpt`.
         card: further entries of the model card.
         progress: show a bar with the loss and images/s.
@@ -85,8 +88,7 @@ def train_decoder(
         `out`, which `load_model` reads. Its card says how well faces are rebuilt, see `reconstruction_quality`.
 
     Raises:
-        InputError: a feature map that four doublings do not bring to the size of the images, too few images, or a
-            checkpoint that does not fit.
+        InputError: a network without features, too few images, or a checkpoint that does not fit.
         KeyboardInterrupt: after the checkpoint has been written.
 
     Source: DDFV paper, III.C: the decoder and its loss.
@@ -98,7 +100,7 @@ def train_decoder(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     fabric = start_fabric(config.precision)
-    model = load_model(config.model)
+    model = load_model(config.model) if model is None else model
     decoder = fresh_decoder(model, config.seed)
     with fabric.rank_zero_first():
         images = _training_set(config, model, progress and fabric.is_global_zero)
@@ -121,18 +123,20 @@ def train_decoder(
 
 
 def fresh_decoder(model: FaceRecognizer, seed: int = 42) -> ReconstructionDecoder:
-    """A decoder with random weights, put into the model, for the feature map that its trunk gives."""
+    """A decoder with random weights, put into the model, for the feature map that its trunk gives.
+
+    Its layers double the map until it is as large as the image; where it gets larger, the decoder shrinks it.
+    """
     height, width = model.input_size
     with torch.no_grad():
         _, channels, rows, columns = model.features(torch.zeros(1, 3, height, width)).shape
-    if (16 * rows, 16 * columns) != (height, width):
-        raise InputError(
-            f"the decoder makes 16 x 16 pixels of each cell of the features; {model.name} has {rows} x {columns} cells "
-            f"for {height} x {width} pixels. Choose a network with {height // 16} x {width // 16}"
-        )
+    doublings = max(1, math.ceil(math.log2(max(height / rows, width / columns))))
+    options: dict[str, Any] = {} if doublings == 4 else {"doublings": doublings}
+    if (rows << doublings, columns << doublings) != (height, width):
+        options["size"] = [height, width]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return attach_decoder(model, channels=channels)
+        return attach_decoder(model, channels=channels, **options)
 
 
 def split(images: Images, held_out: int, seed: int = 42) -> tuple[Selection, Selection]:
@@ -174,6 +178,6 @@ def recognizer_facts(model: FaceRecognizer, config: DecoderConfig) -> dict[str, 
 
 def _training_set(config: DecoderConfig, model: FaceRecognizer, progress: bool) -> Images:
     if config.images:
-        return ImageFolder(config.images, model.input_size[0])
+        return ImageFolder(config.images, model.input_size)
     faces = RenderedFaces(config.identities, config.images_per_identity, config.data_seed)
-    return faces.images(progress=progress)  # type: ignore[return-value]
+    return FittedImages(faces.images(progress=progress), model.input_size)  # type: ignore[return-value]

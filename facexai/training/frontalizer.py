@@ -17,7 +17,7 @@ from facexai.datasets.features import Images, PoseFeatures, extract_features, fe
 from facexai.datasets.frontal_profile import RenderedFrontalProfiles
 from facexai.errors import InputError
 from facexai.frontalizations import load_frontalization, save_frontalization
-from facexai.models import FaceRecognizer
+from facexai.models import FaceRecognizer, Preprocessing
 from facexai.models.frontalizers import (
     CONTROLS,
     FRONTALIZERS,
@@ -97,7 +97,7 @@ def cross_pose_faces(
             f"profile), seed {rendered.seed}"
         )
         return _sorted(config, features, rendered.identity, rendered.pose), words
-    size = recognizer.input_size[0]
+    size = recognizer.input_size
     folder = PoseFolder(config.images, config.poses, size) if config.poses else IdentityFolder(config.images, size)
     features = extract_features(recognizer, estimator, folder, progress=progress)
     angles = folder.poses if isinstance(folder, PoseFolder) else features.angles[:, 0].numpy()
@@ -144,8 +144,10 @@ class LazyImages:
 
 
 def fingerprint(module: torch.nn.Module) -> str:
-    """sha256 of all weights of a network."""
+    """sha256 of all weights of a network, and of its preprocessing where it has any."""
     digest = hashlib.sha256()
+    if getattr(module, "preprocessing", Preprocessing()) != Preprocessing():
+        digest.update(repr(module.preprocessing).encode())
     for name, value in module.state_dict().items():
         digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
