@@ -11,7 +11,16 @@ import torch
 from PIL import Image
 
 from facexai.errors import InputError
-from facexai.images import TEMPLATE, align_face, from_uint8, load_image, similarity_transform, to_uint8
+from facexai.images import (
+    TEMPLATE,
+    align_face,
+    fit_crops,
+    from_uint8,
+    load_image,
+    similarity_transform,
+    template,
+    to_uint8,
+)
 
 
 @pytest.fixture
@@ -289,3 +298,32 @@ def test_a_large_face_is_averaged_not_sampled():
 def test_landmarks_that_fix_no_face_are_refused(landmarks, message):
     with pytest.raises(InputError, match=message):
         align_face(torch.zeros(3, 112, 112), landmarks)
+
+
+# Crops that are not 112 x 112
+
+
+def test_the_template_of_a_narrow_crop_is_that_of_sphereface():
+    sphereface = [[30.2946, 51.6963], [65.5318, 51.5014], [48.0252, 71.7366], [33.5493, 92.3655], [62.7299, 92.2041]]
+    np.testing.assert_allclose(template((112, 96)), sphereface, atol=1e-9)
+
+
+def test_a_narrow_crop_is_the_middle_of_the_square_one():
+    photo = torch.rand(3, 150, 170, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    landmarks = TEMPLATE * 1.1 + 12
+    square, narrow = (align_face(photo, landmarks, size) for size in (112, (112, 96)))
+    assert torch.allclose(narrow, square[:, :, 8:104], atol=1e-5)
+
+
+def test_fitted_crops_keep_the_middle_or_add_black():
+    crops = np.random.default_rng(0).integers(1, 256, (2, 112, 112, 4), dtype=np.uint8)
+    assert fit_crops(crops, 112) is crops
+    np.testing.assert_array_equal(fit_crops(crops, (112, 96)), crops[:, :, 8:104])
+    wide = fit_crops(crops, (112, 130))
+    np.testing.assert_array_equal(wide[:, :, 9:121], crops)
+    assert not wide[:, :, :9].any() and not wide[:, :, 121:].any()
+    large = fit_crops(crops, (224, 224))
+    assert set(np.unique(large[..., 3])) == set(np.unique(crops[..., 3]))  # labels are never mixed
+    assert abs(large[..., :3].mean() - crops[..., :3].mean()) < 1
+    with pytest.raises(InputError, match="must be 112 x 112 pixels, or 160 x 160"):
+        fit_crops(np.zeros((1, 250, 250, 3), np.uint8), 160)

@@ -16,6 +16,8 @@ from facexai.benchmarks.pose import UNSEEN as UNSEEN
 from facexai.benchmarks.pose import PoseReport as PoseReport
 from facexai.benchmarks.pose import PoseSet as PoseSet
 from facexai.benchmarks.pose import measure_pose_error as measure_pose_error
+from facexai.benchmarks.preprocessing import PreprocessingReport as PreprocessingReport
+from facexai.benchmarks.preprocessing import check_preprocessing as check_preprocessing
 from facexai.benchmarks.protocols import BENCHMARKS as BENCHMARKS
 from facexai.benchmarks.protocols import Benchmark as Benchmark
 from facexai.benchmarks.protocols import PairListBenchmark as PairListBenchmark

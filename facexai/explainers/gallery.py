@@ -153,6 +153,7 @@ def prepare_probe(probe: Tensor, model: FaceRecognizer, method: str = "ddfv", **
     chosen = explainer.as_ddfv()
     if chosen.tolerance:
         raise InputError("a tolerance needs the weights of one partner; leave it at 0 for a gallery")
+    model.required_head()
     if model.decoder is None:
         raise InputError(f"{model.name} has no decoder; train one with `facexai train decoder`")
     if chosen.weight == "product" and not isinstance(model.head, MaxPoolHead):
