@@ -121,7 +121,7 @@ class ImageResiduals:
         """The sum of windows at their corners, cut to the image. (K, 2), (K, s, s) -> (H, W)."""
         (height, width), (rows, columns) = self.size, windows.shape[1:]
         places = [(0, 0), *corners.tolist()]
-        above, before = (max((-place[axis] for place in places)) for axis in (0, 1))
+        above, before = (max(-place[axis] for place in places) for axis in (0, 1))
         bottom, right = (max(place[axis] for place in places) for axis in (0, 1))
         canvas = windows.new_zeros(above + max(height, bottom + rows), before + max(width, right + columns))
         for (top, left), window in zip(places[1:], windows, strict=True):
