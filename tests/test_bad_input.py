@@ -139,9 +139,9 @@ def test_other_things_in_the_place_of_a_pair_and_of_a_model():
     image = torch.zeros(3, 112, 112)
     with pytest.raises(InputError, match=r"^gallery must be a torch tensor; got ndarray\. Use facexai\.load_image\.$"):
         FacePair(image, image.numpy())  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="^what is explained is a FacePair"):
+    with pytest.raises(InputError, match=r"^what is explained is a FacePair"):
         explain((image, image), load_model("tutorial"))  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="^the model must be a network; got 'tutorial'. Use facexai.load_model"):
+    with pytest.raises(InputError, match=r"^the model must be a network; got 'tutorial'. Use facexai\.load_model\.$"):
         explain(FacePair(image, image), "tutorial")  # type: ignore[arg-type]
 
 
