@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 # ruff: noqa: F401
 if TYPE_CHECKING:  # the same names once more, for editors and type checkers
-    from facexai.benchmarks import BENCHMARKS, VerificationReport, verify
+    from facexai.benchmarks import BENCHMARKS, VerificationReport, check_preprocessing, verify
     from facexai.detection import detect_face, load_face
     from facexai.errors import InputError
     from facexai.explainers import EXPLAINERS, FrontalizationMaps, explain, explain_frontalization
     from facexai.frontalizations import load_pose_invariant
     from facexai.images import align_face, load_image
     from facexai.losses import ArcFaceLoss
-    from facexai.models import FaceRecognizer
+    from facexai.models import FaceRecognizer, Preprocessing, wrap_model
     from facexai.models.frontalizers import FRONTALIZERS
     from facexai.pairs import FacePair, Saliency
     from facexai.pose import Pose
@@ -34,14 +34,14 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers
 
 __version__ = "0.1.0"
 _HOME = {
-    "facexai.benchmarks": ("BENCHMARKS", "VerificationReport", "verify"),
+    "facexai.benchmarks": ("BENCHMARKS", "VerificationReport", "check_preprocessing", "verify"),
     "facexai.detection": ("detect_face", "load_face"),
     "facexai.errors": ("InputError",),
     "facexai.explainers": ("EXPLAINERS", "FrontalizationMaps", "explain", "explain_frontalization"),
     "facexai.frontalizations": ("load_pose_invariant",),
     "facexai.images": ("align_face", "load_image"),
     "facexai.losses": ("ArcFaceLoss",),
-    "facexai.models": ("FaceRecognizer",),
+    "facexai.models": ("FaceRecognizer", "Preprocessing", "wrap_model"),
     "facexai.models.frontalizers": ("FRONTALIZERS",),
     "facexai.pairs": ("FacePair", "Saliency"),
     "facexai.pose": ("Pose",),

@@ -24,6 +24,7 @@ INVENTORY = {
         "region_pair",
     },
     "models": {"FaceRecognizer", "load_model", "save_model", "ArcFaceLoss"},
+    "networks of your own": {"wrap_model", "Preprocessing", "check_preprocessing"},
     "head pose": {"load_pose_network", "save_pose_network"},
     "frontalization": {"load_pose_invariant", "FRONTALIZERS"},
     "explanation": {"explain", "explain_frontalization", "EXPLAINERS", "FrontalizationMaps"},

@@ -201,7 +201,7 @@ def _sums_by_person(scores: np.ndarray, label: np.ndarray) -> np.ndarray:
 
 
 def _separation(sums: np.ndarray, count: np.ndarray) -> float:
-    """d' of genuine and impostor scores, where person k comes `count[k]` times. (3, K, K), (K,) -> number."""
+    """D' of genuine and impostor scores, where person k comes `count[k]` times. (3, K, K), (K,) -> number."""
     genuine = np.einsum("skk,k->s", sums, count)
     impostor = np.einsum("sij,i,j->s", sums, count, count) - np.einsum("skk,k->s", sums, count**2)
     means, variances = [], []

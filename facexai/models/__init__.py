@@ -175,7 +175,9 @@ def timm_network(
         import_torchvision()  # which timm imports
         import timm  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError:
-        raise InputError("networks of timm need the package timm; install it with: pip install 'facexai[timm]'") from None
+        raise InputError(
+            "networks of timm need the package timm; install it with: pip install 'facexai[timm]'"
+        ) from None
     if not timm.is_model(network):
         raise InputError(f"timm has no network '{network}'; timm.list_models() names them")
     module = timm.create_model(network, pretrained=False, num_classes=dimension)

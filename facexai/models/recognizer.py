@@ -88,7 +88,9 @@ class FaceRecognizer(nn.Module):
 
     def pooled(self, images: Tensor) -> Tensor:
         """Embeddings of aligned faces before they are brought to unit length. (N, 3, H, W) in [-1, 1] -> (N, D)."""
-        return self.trunk(self.preprocess(images)) if self.head is None else self.pool(self.features(images))
+        if self.head is None:
+            return first_output(self.trunk(self.preprocess(images)))
+        return self.pool(self.features(images))
 
     def required_head(self) -> nn.Module:
         """The head, or `InputError` for a network that shows no features."""
@@ -122,3 +124,10 @@ class FaceRecognizer(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
         return self.embed(images)
+
+
+def first_output(output: Any) -> Any:
+    """The first of several outputs; some networks give the length of the embedding, or logits, as well."""
+    while isinstance(output, tuple | list) and output:
+        output = output[0]
+    return output

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 
 from facexai.errors import InputError
 from facexai.models.preprocessing import ChannelOrder, Preprocessing
-from facexai.models.recognizer import FaceRecognizer
+from facexai.models.recognizer import FaceRecognizer, first_output
 
 
 def wrap_model(
@@ -89,13 +89,6 @@ def run(module: nn.Module, images: Tensor, name: str) -> Tensor:
     output = first_output(output)
     if not isinstance(output, Tensor):
         raise InputError(f"{name} must give a tensor; got {type(output).__name__}. Wrap it in a module that gives one.")
-    return output
-
-
-def first_output(output: object) -> object:
-    """The first of several outputs."""
-    while isinstance(output, tuple | list) and output:
-        output = output[0]
     return output
 
 
@@ -186,7 +179,8 @@ def part_above(graph: fx.Graph, cut: fx.Node) -> fx.Graph:
         placeholder = part.placeholder("features")
         features = part.call_method("clone", (placeholder,))  # what follows may work in place
     copies[cut].replace_all_uses_with(features)
-    end = first_output(features if end is copies[cut] else end)
+    end = first_output(end)
+    end = features if end is copies[cut] else end
     if not isinstance(end, fx.Node):
         raise InputError(f"a network must give a tensor; got {type(end).__name__}. Wrap it in a module that gives one.")
     part.output(part.call_function(torch.flatten, (end, 1)))

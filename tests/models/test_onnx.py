@@ -32,7 +32,9 @@ def write_network(file, weights, *, batch="N", size=(40, 32), last=False):
         helper.make_node("Flatten", ["map"], ["flat"]),
         helper.make_node("Gemm", ["flat", "matrix"], ["embedding"], transB=1),
     ]
-    named = [onnx.numpy_helper.from_array(value, name) for value, name in zip(weights, ("kernel", "matrix"), strict=True)]
+    named = [
+        onnx.numpy_helper.from_array(value, name) for value, name in zip(weights, ("kernel", "matrix"), strict=True)
+    ]
     inputs = [helper.make_tensor_value_info("faces", number, shape)]
     outputs = [helper.make_tensor_value_info("embedding", number, [batch, 16])]
     graph = helper.make_graph(nodes, "network", inputs, outputs, named)

@@ -155,7 +155,7 @@ def test_a_wrapped_network_is_saved_with_its_preprocessing(small, tmp_path):
 
     options = {"features": "body", "input_size": SIZE, "std": 128 / 255, "channel_order": "BGR"}
     model = wrap_model(small, **options, name="test-small")
-    fresh_decoder(model)
+    fresh_decoder(model).eval()
     save_model(model, tmp_path / "saved", {})
     ARCHITECTURES["test-small"] = lambda: wrap_model(Small(), features="body", input_size=SIZE, name="test-small")
     try:
