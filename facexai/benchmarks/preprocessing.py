@@ -115,9 +115,9 @@ def check_preprocessing(
         progress: show a bar while rendering.
 
     Returns:
-        The report; its `warning` is empty where nothing looks wrong. A small difference is no sign: many networks hardly
-        mind swapped colours, and one trained on photographs sees rendered faces as strangers. Give photographs where
-        you can.
+        The report; its `warning` is empty where nothing looks wrong. A small difference is no sign: many networks
+        hardly mind swapped colours, and one trained on photographs sees rendered faces as strangers. Give photographs
+        where you can.
 
     Raises:
         InputError: images without identities, or fewer than four people with two images.

@@ -74,7 +74,7 @@ def test_separation_is_d_prime_of_the_two_kinds_of_scores():
 def test_usual_ways_start_with_the_configured_one_and_name_it():
     assert list(usual_ways(Preprocessing()))[:2] == ["RGB in [-1, 1]", "BGR in [-1, 1]"]
     facenet = usual_ways(Preprocessing(0.5, 128 / 255, "BGR"))
-    assert list(facenet)[0] == "BGR in [-1, 1]" and len(facenet) == 6
+    assert next(iter(facenet)) == "BGR in [-1, 1]" and len(facenet) == 6
     assert list(usual_ways(Preprocessing(0.45, 0.22)))[:2] == ["RGB in own range", "BGR in own range"]
 
 

@@ -1,4 +1,4 @@
-"""Any network becomes a recognizer: cut where its last map is, fed as it wants, and refused in one line where it is none."""
+"""Any network becomes a recognizer: cut at its last map, fed as it wants, refused in one line where it is none."""
 
 import pytest
 import torch
@@ -187,7 +187,7 @@ def test_a_black_box_is_explained_by_its_scores_alone(method):
     if method in BLACK_BOX:
         assert explain(pair, model, method, **QUICK.get(method, {})).signed.shape == (2, *SIZE)
         return
-    with pytest.raises(InputError, match="opaque (gives embeddings and no|is a black box|has no xcos head)") as caught:
+    with pytest.raises(InputError, match=r"opaque (gives embeddings and no|is a black box|has no xcos head)") as caught:
         explain(pair, model, method)
     assert "\n" not in str(caught.value)
 
@@ -248,3 +248,32 @@ def test_the_quick_residuals_hold_for_any_number_of_layers(doublings):
         features = torch.randn(8, 3, 2)
     quick, literal = (channel_residuals(features, decoder, way).stack() for way in ("local", "literal"))
     assert torch.allclose(quick, literal, atol=1e-4)
+
+
+# What foreign networks do in other words
+
+
+class Branch(nn.Module):
+    def __init__(self, add) -> None:
+        super().__init__()
+        self.conv, self.add, self.last = nn.Conv2d(3, 3, 3, padding=1), add, nn.Conv2d(3, 4, 4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.add(self.conv(x), x).relu())
+
+
+def in_place(y: Tensor, x: Tensor) -> Tensor:
+    y += x
+    return y
+
+
+@pytest.mark.parametrize("add", [in_place, lambda y, x: y * 1.0 + x])
+def test_excitation_knows_sums_in_place_and_products_with_a_number(add):
+    maps = []
+    for way in (torch.add, add):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = wrap_model(Branch(way), head=nn.Flatten(), input_size=16)
+        maps.append(explain(FacePair(*faces(size=(16, 16))), model, "excitation-backprop").signed)
+    assert torch.allclose(maps[0], maps[1], atol=1e-7)
+    assert maps[0].abs().max() > 0
