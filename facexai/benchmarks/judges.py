@@ -225,7 +225,7 @@ def load_images(data: VerificationSet, rows: np.ndarray, model: FaceRecognizer) 
 @torch.inference_mode()
 def embed_images(model: FaceRecognizer, images: Tensor) -> Tensor:
     """Embeddings of images on any device, batch by batch, in eval mode. (..., 3, H, W) -> (..., D), float32."""
-    weight, training = next(model.parameters()), model.training
+    weight, training = next(model.parameters(), torch.zeros(())), model.training
     batches = images.flatten(0, -4).split(BATCH.get(weight.device.type, ACCELERATOR_BATCH))
     model.eval()
     try:

@@ -167,7 +167,7 @@ def embed_all(
     progress: bool = True,
 ) -> np.ndarray:
     """Embeddings of many images, batch by batch. Images (M, H, W, 3) uint8 or paths -> (M, D) float32."""
-    training, device = model.training, next(model.parameters()).device
+    training, device = model.training, next(model.parameters(), torch.zeros(())).device
     model.train(False)
     try:
         starts = tqdm(

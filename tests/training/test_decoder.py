@@ -140,9 +140,11 @@ def test_images_are_learnt_from_or_validated_on():
         split(images[:19], held_out=500)  # type: ignore[arg-type]
 
 
-def test_a_feature_map_of_another_size_is_refused():
-    with pytest.raises(InputError, match=r"has 2 x 2 cells for 16 x 16 pixels\. Choose a network with 1 x 1"):
-        fresh_decoder(patch_recognizer())
+def test_a_feature_map_of_another_size_gets_as_many_layers_as_it_needs():
+    model = patch_recognizer()  # 2 x 2 cells for 16 x 16 pixels
+    decoder = fresh_decoder(model)
+    assert len(decoder.layers) == 3
+    assert model.reconstruct(model.features(torch.zeros(2, 3, 16, 16))).shape == (2, 3, 16, 16)
 
 
 def test_folders_are_searched_to_the_bottom_and_links_are_followed(folder, tmp_path):
