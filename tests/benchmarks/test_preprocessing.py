@@ -27,14 +27,16 @@ class Hues(nn.Module):
         scale, shift = (torch.tensor(values) for values in self.wants.scale_and_shift)
         x = (x.mean((2, 3)) - shift) / scale  # back to [-1, 1], if x is what it wants
         x = x.flip(1) if self.wants.channel_order == "BGR" else x
-        red, green, blue = x.clamp(-1, 1).unbind(1)  # what lies beyond the range tells nothing
-        return torch.stack([red - 0.3, 3 * (green + 0.2), 0.01 * blue], 1)  # it hardly looks at blue
+        red, green, _ = (torch.pi * x.clamp(-1, 0)).unbind(1)  # of light pixels and those out of range it sees nothing
+        return torch.stack([red.cos(), red.sin(), green.cos(), green.sin()], 1)
 
 
 @pytest.fixture(scope="module")
 def crowd() -> tuple[np.ndarray, np.ndarray]:
+    """Dark patches; people have their own red and green, and any blue."""
     rng = np.random.default_rng(0)
-    colours = rng.uniform(30, 220, (PEOPLE, 1, 3)) + rng.normal(0, 8, (PEOPLE, IMAGES, 3))
+    colours = rng.uniform(5, 120, (PEOPLE, 1, 3)) + rng.normal(0, 3, (PEOPLE, IMAGES, 3))
+    colours[..., 2] = rng.uniform(5, 120, (PEOPLE, IMAGES))
     pixels = colours.clip(0, 255).reshape(-1, 1, 1, 3).repeat(112, 1).repeat(112, 2)
     return pixels.astype(np.uint8), np.repeat(np.arange(PEOPLE), IMAGES)
 
