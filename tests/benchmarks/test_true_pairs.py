@@ -106,7 +106,7 @@ def test_pairs_come_in_chunks(monkeypatch):
     monkeypatch.setattr(
         "facexai.benchmarks.true_pairs.rendered_once", lambda *_, **__: np.zeros((40, 2, 2, 3), np.uint8)
     )
-    parts = list(TwoPhotos(part=20, pairs=37).render(lambda number: [], limit=None))
+    parts = list(TwoPhotos(part=20, pairs=37).render(lambda number: [], limit=None, size=(2, 2)))
     assert [len(numbers) for numbers, _ in parts] == [CHUNK, 4, CHUNK, 1]
     assert np.concatenate([numbers for numbers, _ in parts]).tolist() == list(range(37))
     assert parts[0][1].shape == (CHUNK, 2, 2, 2, 3)
