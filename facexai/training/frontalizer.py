@@ -15,6 +15,7 @@ from facexai.cache import cache_folder
 from facexai.datasets import IdentityFolder, PoseFolder
 from facexai.datasets.features import Images, PoseFeatures, extract_features, features_once
 from facexai.datasets.frontal_profile import RenderedFrontalProfiles
+from facexai.datasets.rendered import versioned
 from facexai.errors import InputError
 from facexai.frontalizations import load_frontalization, save_frontalization
 from facexai.models import FaceRecognizer
@@ -91,7 +92,7 @@ def cross_pose_faces(
     if not config.images:
         rendered = RenderedFrontalProfiles(config.identities, config.frontals, config.profiles, config.data_seed)
         faces = LazyImages(lambda: rendered.images(progress=progress), len(rendered.identity))
-        features = cached_features(rendered.recipe, faces, recognizer, estimator, progress=progress)
+        features = cached_features(versioned(rendered.recipe), faces, recognizer, estimator, progress=progress)
         words = (
             f"rendered faces: {rendered.identities} identities x ({rendered.frontals} frontal + {rendered.profiles} "
             f"profile), seed {rendered.seed}"
@@ -115,7 +116,7 @@ def cached_features(
     """Features, kept in the cache.
 
     Args:
-        what: everything that the images depend on, JSON-able.
+        what: everything that the images depend on, JSON-able; for rendered faces their recipe, `versioned`.
         images: aligned faces; looked at only where their features are not in the cache.
         recognizer: gives the embeddings; its weights belong to the key.
         estimator: gives the poses; its weights belong to the key.
