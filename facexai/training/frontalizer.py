@@ -17,7 +17,7 @@ from facexai.datasets.features import Images, PoseFeatures, extract_features, fe
 from facexai.datasets.frontal_profile import RenderedFrontalProfiles
 from facexai.datasets.rendered import versioned
 from facexai.errors import InputError
-from facexai.frontalizations import load_frontalization, save_frontalization
+from facexai.frontalizations import load_frontalization, network_digests, save_frontalization
 from facexai.models import FaceRecognizer
 from facexai.models.frontalizers import (
     CONTROLS,
@@ -66,6 +66,7 @@ def train_frontalizer(
     facts = {
         "recognizer": config.model,
         "pose_network": config.pose_network,
+        "network_sha256": network_digests(recognizer, estimator),
         "seed": config.seed,
         "data": data,
         "pairs": len(learning.profile),
@@ -175,7 +176,10 @@ def prepare(config: FinetuneConfig, learning: CrossPoseFaces) -> Frontalization:
 
 
 def fit_centring(name: str, learning: CrossPoseFaces) -> Frontalizer | None:
-    """What stands before the frontalizer: `"none"`, `"unit"` for unit length alone, or one of `CONTROLS`."""
+    """What stands before the frontalizer: `"none"`, `"unit"` for unit length alone, or one of `CONTROLS`.
+
+    Pose classes are told by the yaws that came with the faces, and by estimated ones where none did.
+    """
     dimension = learning.profile.embedding.shape[2]
     if name == "none":
         return None
@@ -183,7 +187,7 @@ def fit_centring(name: str, learning: CrossPoseFaces) -> Frontalizer | None:
         return build_control("global-centring", dimension)  # unfitted, its mean is zero
     parts = (learning.frontal, learning.profile)
     embedding = torch.cat([part.embedding for part in parts]).flatten(0, 1)
-    yaw = torch.cat([part.angles[..., 0] for part in parts]).flatten()
+    yaw = torch.cat([learning.frontal_yaw, learning.profile_yaw]).repeat_interleave(2)  # classes know no side
     identity = torch.cat([learning.frontal_identity, learning.profile_identity]).repeat_interleave(2)
     return CONTROLS[name](embedding, identity, yaw).eval()
 

@@ -173,11 +173,15 @@ def turned_people(people: int, seed: int, dimension: int = 16, frontals: int = 2
 
     who = rng.standard_normal((people, dimension))
     front, side = np.repeat(np.arange(people), frontals), np.repeat(np.arange(people), profiles)
+    upright = seen(who[front], rng.uniform(-10, 10, len(front)), np.eye(dimension))
+    turned = seen(who[side], rng.uniform(50, 90, len(side)), rotation)
     return CrossPoseFaces(
-        seen(who[front], rng.uniform(-10, 10, len(front)), np.eye(dimension)),
-        seen(who[side], rng.uniform(50, 90, len(side)), rotation),
+        upright,
+        turned,
         torch.from_numpy(front),
         torch.from_numpy(side),
+        upright.angles[:, 0, 0],
+        turned.angles[:, 0, 0],
     )
 
 
@@ -318,9 +322,15 @@ def test_the_epoch_that_did_best_is_kept(learning, held_out):
 def test_no_training_is_kept_where_all_of_it_does_harm(learning, held_out):
     module = fresh()
     start = weights(module.frontalizer)
-    wrong = CrossPoseFaces(learning.profile, learning.frontal, learning.profile_identity, learning.frontal_identity)
+    wrong = replace(
+        learning,
+        profile=learning.frontal,
+        frontal=learning.profile,
+        profile_identity=learning.frontal_identity,
+        frontal_identity=learning.profile_identity,
+    )
     upright = turned_people(20, seed=3)  # frontal faces alone, on both sides: nothing is to be turned
-    upright = CrossPoseFaces(upright.frontal, upright.frontal, upright.frontal_identity, upright.frontal_identity)
+    upright = replace(upright, profile=upright.frontal, profile_identity=upright.frontal_identity)
     done = finetune(module, wrong, upright, replace(QUICK, lr=0.05, keep_best=True), progress=False)
     assert done.epoch == 0
     assert same(weights(module.frontalizer), start)
