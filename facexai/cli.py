@@ -996,6 +996,16 @@ def bench_explain(json: Json = None) -> None:
         print_measures(result)
 
 
+@bench_app.command("frontalize")
+def bench_frontalize(json: Json = None) -> None:
+    """What FSPFM costs beside IResNet-50, and how long stage 2 takes on 20,000 cached pairs; some minutes."""
+    from facexai import bench
+
+    with reporting(json) as result:
+        result |= bench.bench_frontalize()
+        print_measures(result)
+
+
 @bench_app.command("hiding-game")
 def bench_hiding_game(json: Json = None) -> None:
     """Share of the hiding game's time that the network takes."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -23,7 +23,9 @@ DIMENSION, POSE_SIZE = 512, 2048  # of the paper's networks
 PEOPLE, FRONTALS, PROFILES, HELD_OUT = 4000, 4, 5, 100  # 20,000 pairs of a profile and a frontal face
 EPOCHS = 50  # 4.1.2 of the paper
 PRESETS = {"paper": "paper-fspfm-2", "tutorial": "tutorial-fspfm"}
+PRECISIONS: tuple[Literal["32-true", "bf16-mixed"], ...] = ("32-true", "bf16-mixed")
 REPEATS = {"fspfm": 50, "hopenet-tutorial": 5}
+PARTS = "frontalized", "fspfm", "hopenet", "hopenet-tutorial"
 
 
 def bench_frontalize(rounds: int = 5, batch: int = 8, measured_epochs: int = 2, threads: int = 2) -> dict[str, Any]:
@@ -39,32 +41,32 @@ def bench_frontalize(rounds: int = 5, batch: int = 8, measured_epochs: int = 2, 
         threads: of torch, for the time of the measurement.
 
     Returns:
-        Median, least and largest seconds a batch of each, ratios, and for each preset of stage 2 the seconds that 50
-        epochs on 20,000 pairs of 512 dimensions take.
+        Median, least and largest seconds a batch of each, ratios, and for each preset and precision of stage 2 the
+        seconds that 50 epochs on 20,000 pairs of 512 dimensions take.
     """
     with torch_threads(threads):
         steps = recognition_steps(batch)
         for step in steps.values():
             step()  # warms up
         seconds = interleaved(steps, rounds, REPEATS)
-        stages = {f"stage_2_{name}": stage_2_seconds(PRESETS[name], measured_epochs) for name in PRESETS}
+        people = random_people(PEOPLE, seed=3), random_people(HELD_OUT, seed=4)
+        stages = {
+            f"stage_2_{name}_{precision}_{key}": value
+            for name in PRESETS
+            for precision in PRECISIONS
+            for key, value in stage_2_seconds(PRESETS[name], precision, people, measured_epochs).items()
+        }
     return {
         "network": "iresnet50, random weights; FSPFM of 512 dimensions and a pose feature of 2048",
         "threads": threads,
         "rounds": rounds,
         "images": batch,
         **{f"{name}_{key}": value for name, times in seconds.items() for key, value in summary(times).items()},
-        **ratios(seconds, "frontalized", "recognizer"),
-        **{key: value for slow in ("fspfm", "hopenet", "hopenet-tutorial") for key, value in share(seconds, slow).items()},
+        **{key: value for part in PARTS for key, value in ratios(seconds, part, "recognizer").items()},
         "stage_2_pairs": PEOPLE * PROFILES,
         "stage_2_epochs": f"{EPOCHS}, of which {measured_epochs} were measured",
         **stages,
     }
-
-
-def share(seconds: dict[str, Any], part: str) -> dict[str, float]:
-    """What a part takes beside the recognizer."""
-    return ratios(seconds, part, "recognizer")
 
 
 def recognition_steps(batch: int) -> dict[str, Callable[[], Tensor]]:
@@ -92,10 +94,15 @@ def recognition_steps(batch: int) -> dict[str, Callable[[], Tensor]]:
     return {name: torch.inference_mode()(step) for name, step in steps.items()}
 
 
-def stage_2_seconds(name: str, measured: int) -> dict[str, float]:
+def stage_2_seconds(
+    name: str,
+    precision: Literal["32-true", "bf16-mixed"],
+    people: tuple[CrossPoseFaces, CrossPoseFaces],
+    measured: int,
+) -> dict[str, float]:
     """Process and wall seconds of `EPOCHS` epochs of stage 2 with the settings of a preset."""
-    config = replace(preset(name, FinetuneConfig), epochs=measured)
-    learning, held_out = random_people(PEOPLE, seed=3), random_people(HELD_OUT, seed=4)
+    config = replace(preset(name, FinetuneConfig), epochs=measured, precision=precision)
+    learning, held_out = people
     frontalization = prepare(config, learning)
     finetune(frontalization, held_out, held_out, replace(config, epochs=1, batch_size=32), progress=False)  # warms up
     marks: list[tuple[float, float]] = []

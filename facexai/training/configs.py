@@ -250,6 +250,10 @@ class FinetuneConfig:
     schedule: Literal["constant", "cosine"] = "constant"  # not printed
     keep_best: bool = False  # the epoch that did best on the held-out people, instead of the last
 
+    # the machine
+    precision: Literal["32-true", "bf16-mixed"] = (
+        "32-true"  # mixed: of the frontalizer alone; the losses stay as they are
+    )
     seed: int = 42  # 4.1.2
     half: bool = False  # store float16
 
