@@ -17,7 +17,7 @@ from facexai.datasets import IdentityFolder, RenderedFaces
 from facexai.errors import InputError
 from facexai.frontalizations import RECOGNIZER_FOLDER, network_digests, save_frontalization
 from facexai.losses import ArcFaceLoss
-from facexai.models import build
+from facexai.models import build, detach_decoder
 from facexai.models.frontalizers import Frontalization
 from facexai.models.pose_invariant import PoseInvariantRecognizer
 from facexai.pose_networks import load_pose_network
@@ -139,7 +139,8 @@ def _networks(config: PretrainConfig) -> PoseInvariantRecognizer:
                 f"{started.architecture['name']}"
             )
         recognizer = started
-    recognizer.decoder = None  # recognition alone is trained, and would leave the decoder behind
+    if recognizer.decoder is not None:
+        detach_decoder(recognizer)  # recognition alone is trained, and would leave the decoder behind
     frontalizer = fresh_frontalizer(config.frontalizer, recognizer.dimension, estimator.pose_size, config.seed)
     frontalization = Frontalization(frontalizer, limit=config.limit or None)
     return PoseInvariantRecognizer(recognizer.train(), estimator, frontalization)
