@@ -137,6 +137,14 @@ def test_the_hiding_game_is_mostly_the_network(tiny):
     assert result["wall_s_per_pair"] > 0
 
 
+def test_a_network_without_a_decoder_can_be_measured():
+    model = networks.calibrated_recognizer("mobilefacenet")
+    assert model.decoder is None and not model.training
+    faces = networks.random_faces(8, seed=0, size=model.input_size)
+    with torch.no_grad():
+        assert 0.1 < float(model.pool(model.features(faces)).std()) < 10
+
+
 def test_frontalization_is_measured_beside_the_recognizer_and_stage_2_in_full(monkeypatch):
     """On a network of 512 dimensions that is small otherwise."""
     small = build("ddfv-iresnet", blocks=(1, 1, 1, 1), widths=(4, 4, 8, 512), stem_stride=2).eval()
