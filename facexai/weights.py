@@ -157,6 +157,15 @@ def read_folder(directory: Path, kind: str | None = RECOGNIZER) -> tuple[dict[st
     return card, state
 
 
+def kind_of(directory: Path) -> str | None:
+    """The kind of model that a folder holds, by its card; None where it holds none."""
+    try:
+        card = json.loads((directory / "card.json").read_text(encoding="utf-8"))
+        return str(card.get("kind", RECOGNIZER))
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
 def _load_folder(directory: Path) -> FaceRecognizer:
     card, state = read_folder(directory)
     architecture = card["architecture"]
@@ -191,7 +200,23 @@ def _load_state_dict(architecture: str, file: Path) -> FaceRecognizer:
     model = _build(architecture)
     _fill(model, _rename(read_state_dict(file)), file)
     model.name = f"{architecture}@{file.name}"
+    model.card = file_card(file)
     return model
+
+
+def file_card(file: Path) -> dict[str, Any]:
+    """What there is to put on the card of a published file: its sha256."""
+    with open(file, "rb") as handle:
+        return {"sha256": {file.name: hashlib.file_digest(handle, "sha256").hexdigest()}}
+
+
+def weights_digest(model: Any) -> str | None:
+    """sha256 of the file that a network was loaded from, that of trunk and head where its decoder has another.
+
+    None for a network that comes from no file.
+    """
+    digests = model.card.get("sha256", {})
+    return next((digest for file, digest in digests.items() if file != "decoder.safetensors"), None)
 
 
 def read_state_dict(file: Path) -> dict[str, Tensor]:

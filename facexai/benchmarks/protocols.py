@@ -6,7 +6,7 @@ Rendered faces are no photos: their figures say how hard *this* set is, and are 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from facexai.datasets.rendered import rendered_once, two_looks
 from facexai.errors import InputError
 from facexai.registry import Registry
 from facexai.rendering import Identity, Nuisance, sample_nuisance
+from facexai.rendering.scene import framing, pose_in_crop
 
 
 class Benchmark(Protocol):
@@ -60,14 +61,23 @@ class RenderedProtocol:
 
     def load(self, *, progress: bool = True) -> VerificationSet:
         """Render on first use, then from the cache."""
-        used = {key: value for key, value in asdict(self).items() if value is not None}
-        recipe = {**used, "name": "", "pairs": 0, "kind": "protocol"}  # what the images depend on
-        images = rendered_once(recipe, self._jobs, progress=progress)
+        images = rendered_once(self.recipe, self._jobs, progress=progress)
         folds = [self._pairs(fold) for fold in range(self.folds)]
         probe, gallery, genuine = (np.concatenate(parts) for parts in zip(*folds, strict=True))
         fold = np.repeat(np.arange(self.folds), 2 * self.pairs)
         identity = np.repeat(np.arange(self.folds * self.identities), 2 * self.images)
         return VerificationSet(self.name, images, probe, gallery, genuine, fold, rendered=True, identity=identity)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What the images depend on."""
+        used = {key: value for key, value in asdict(self).items() if value is not None}
+        return {**used, "name": "", "pairs": 0, "kind": "protocol"}
+
+    def poses(self) -> np.ndarray:
+        """Yaw, pitch, roll of each image in degrees, as one sees them in the crop: see `pose_in_crop`. Shape (M, 3)."""
+        seen = (pose_in_crop(nuisance.pose, framing(look, nuisance)) for look, nuisance in self._jobs())
+        return np.array([(pose.yaw, pose.pitch, pose.roll) for pose in seen], np.float32)
 
     def _jobs(self) -> Iterator[tuple[Identity, Nuisance]]:
         """Person by person: `images` probes in their own hair, then `images` gallery images in another."""
@@ -128,6 +138,7 @@ for _protocol in (
     RenderedProtocol("synthetic-cplfw", (0.0, 45.0), (30.0, 75.0), seed=1003),
     RenderedProtocol("synthetic-calfw", (0.0, 20.0), (0.0, 20.0), seed=1004, probe_age=YOUNG, gallery_age=OLD),
     RenderedProtocol("synthetic-agedb", (0.0, 45.0), (0.0, 45.0), seed=1005, probe_age=YOUNG, gallery_age=OLD),
+    RenderedProtocol("synthetic-yaw", (0.0, 90.0), FRONTAL, seed=1006),  # no twin: probes in all poses, for bins of yaw
 ):
     BENCHMARKS[_protocol.name] = _protocol
 BENCHMARKS["pairs"] = PairListBenchmark()

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -142,7 +143,7 @@ def rendered_once(
     """Images of a recipe: from the cache, or rendered and put there.
 
     Args:
-        recipe: everything that the images depend on, JSON-able; its hash names the file.
+        recipe: everything that the images depend on but the renderer, JSON-able; its hash names the file.
         jobs: called without arguments where the images must be made; gives the jobs of `render_many`.
         workers: processes; the number of cores where None.
         progress: show a bar while rendering.
@@ -153,12 +154,17 @@ def rendered_once(
     """
     if labels:
         recipe = {**recipe, "labels": True}
-    key = hashlib.sha256(json.dumps({"appearance": APPEARANCE, **recipe}, sort_keys=True).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps(versioned(recipe), sort_keys=True).encode()).hexdigest()[:16]
     file = cache_folder() / "rendered" / f"{key}.npy"
     if not file.is_file():
         images = render_many(list(jobs()), workers or os.cpu_count() or 1, progress=progress, labels=labels)
         _save(file, images)
     return np.load(file, mmap_mode="r")
+
+
+def versioned(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe with the version of the renderer: what is kept of rendered images, pixels or features, depends on."""
+    return {"appearance": APPEARANCE, **recipe}
 
 
 def _save(file: Path, images: np.ndarray) -> None:

@@ -25,7 +25,7 @@ class FaceRecognizer(nn.Module):
         xcos: head of the explainer `xcos`; None where there is none.
         name: what the model is called in reports.
         threshold: calibrated decision threshold on the score; None where nobody has calibrated it.
-        card: the model card it was loaded with, {} for a fresh network.
+        card: the model card it was loaded with, the sha256 of a published file, {} for a fresh network.
         architecture: {"name", "options"}: what `models.build` needs to make it again.
     """
 

@@ -81,6 +81,7 @@ def test_frontal_and_profile_twins_show_the_same_people():
         ("synthetic-cplfw", (0, 45), (30, 75), None, None),
         ("synthetic-calfw", (0, 20), (0, 20), (0, 0.15), (0.7, 1)),
         ("synthetic-agedb", (0, 45), (0, 45), (0, 0.15), (0.7, 1)),
+        ("synthetic-yaw", (0, 90), (0, 8), None, None),
     ],
 )
 def test_twins_have_the_asked_yaws_and_ages(name, probe_yaw, gallery_yaw, probe_age, gallery_age):
@@ -93,6 +94,14 @@ def test_twins_have_the_asked_yaws_and_ages(name, probe_yaw, gallery_yaw, probe_
         if age:
             assert age[0] <= ages.min() and ages.max() <= age[1]
             assert ages.max() - ages.min() > 0.6 * (age[1] - age[0])
+
+
+def test_poses_are_those_of_the_images_one_by_one():
+    protocol = replace(BENCHMARKS["synthetic-yaw"], identities=2, folds=1)
+    poses, turned = protocol.poses(), [shot.yaw for _, shot in protocol._jobs()]
+    assert poses.shape == (2 * 2 * protocol.images, 3)
+    assert poses[:, 0] == pytest.approx(turned, abs=1e-4)
+    assert np.abs(poses[:, 2]).max() < 15  # aligned: little roll is left
 
 
 def digest(protocol) -> str:
