@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from frontalization_tables import TWINS, module_scores, raw_scores, rendered_features, rounded
+from frontalization_tables import TWINS, module_scores, raw_scores, rendered_features
 
 from facexai.benchmarks import BENCHMARKS
 from facexai.benchmarks.comparison import ScoredPairs, compare
 from facexai.frontalizations import load_pose_invariant
+from facexai.results.__main__ import rounded
 from facexai.training import (
     FinetuneConfig,
     PretrainConfig,

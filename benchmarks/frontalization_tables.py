@@ -33,6 +33,7 @@ from facexai.datasets.rendered import versioned
 from facexai.models import FaceRecognizer
 from facexai.models.frontalizers import CONTROLS, Frontalization
 from facexai.pose_networks import PoseNetwork, load_pose_network
+from facexai.results.__main__ import rounded
 from facexai.training import FinetuneConfig, override, preset
 from facexai.training.cross_pose import CrossPoseFaces
 from facexai.training.finetune import finetune
@@ -105,15 +106,6 @@ def main() -> None:
     report = rendered(arguments) if arguments.faces == "rendered" else photographs(arguments)
     text = json.dumps(rounded(report), indent=1)
     write_atomically(arguments.out / f"frontalization-{arguments.faces}.json", text.encode())
-
-
-def rounded(report: Any) -> Any:
-    """A thousandth of a point is enough."""
-    if isinstance(report, dict):
-        return {key: rounded(value) for key, value in report.items()}
-    if isinstance(report, list):
-        return [rounded(value) for value in report]
-    return round(report, 5) if isinstance(report, float) else report
 
 
 def configured(arguments: argparse.Namespace, row: str, seed: int) -> FinetuneConfig:

@@ -989,40 +989,33 @@ class Shipped:
 @bench_app.command("explain")
 def bench_explain(json: Json = None) -> None:
     """Methods side by side on IResNet-50, and Algorithm 1 in its three forms; a few minutes."""
-    from facexai import bench
-
-    with reporting(json) as result:
-        result |= bench.bench_explain()
-        print_measures(result)
+    measured("explain", json)
 
 
 @bench_app.command("frontalize")
 def bench_frontalize(json: Json = None) -> None:
     """What FSPFM costs beside IResNet-50, and how long stage 2 takes on 20,000 cached pairs; some minutes."""
-    from facexai import bench
-
-    with reporting(json) as result:
-        result |= bench.bench_frontalize()
-        print_measures(result)
+    measured("frontalize", json)
 
 
 @bench_app.command("hiding-game")
 def bench_hiding_game(json: Json = None) -> None:
     """Share of the hiding game's time that the network takes."""
-    from facexai import bench
-
-    with reporting(json) as result:
-        result |= bench.bench_hiding_game()
-        print_measures(result)
+    measured("hiding_game", json)
 
 
 @bench_app.command("render")
 def bench_render(json: Json = None) -> None:
     """Rendered faces a second at 112 pixels."""
+    measured("render", json)
+
+
+def measured(name: str, json: str | None) -> None:
+    """Run and report one of the measurements in `facexai.bench`."""
     from facexai import bench
 
     with reporting(json) as result:
-        result |= bench.bench_render()
+        result |= getattr(bench, f"bench_{name}")()
         print_measures(result)
 
 

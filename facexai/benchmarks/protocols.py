@@ -12,11 +12,11 @@ import numpy as np
 
 from facexai.benchmarks.verification import VerificationSet
 from facexai.datasets import PairList
-from facexai.datasets.rendered import rendered_once, two_looks
+from facexai.datasets.rendered import poses_in_crops, rendered_once, two_looks
 from facexai.errors import InputError
 from facexai.registry import Registry
 from facexai.rendering import Identity, Nuisance, sample_nuisance
-from facexai.rendering.scene import framing, pose_in_crop
+from facexai.rendering.scene import framing
 
 
 class Benchmark(Protocol):
@@ -76,8 +76,7 @@ class RenderedProtocol:
 
     def poses(self) -> np.ndarray:
         """Yaw, pitch, roll of each image in degrees, as one sees them in the crop: see `pose_in_crop`. Shape (M, 3)."""
-        seen = (pose_in_crop(nuisance.pose, framing(look, nuisance)) for look, nuisance in self._jobs())
-        return np.array([(pose.yaw, pose.pitch, pose.roll) for pose in seen], np.float32)
+        return poses_in_crops((nuisance, framing(look, nuisance)) for look, nuisance in self._jobs())
 
     def _jobs(self) -> Iterator[tuple[Identity, Nuisance]]:
         """Person by person: `images` probes in their own hair, then `images` gallery images in another."""

@@ -6,7 +6,7 @@ A set is a handful of numbers; its images are rendered on first use and kept in 
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,23 @@ APPEARANCE = 1  # raise it whenever the renderer gives other pixels for the same
 
 
 @dataclass(frozen=True)
-class RenderedFaces:
+class RenderedPeople:
+    """What sets of rendered identities have in common; the sets say what their settings mean."""
+
+    identities: int = 500
+    images_per_identity: int = 20
+    seed: int = 1
+    strength: tuple[float, float] = (0.2, 1.4)
+    occlusion: float = 0.25
+
+    @property
+    def identity(self) -> np.ndarray:
+        """Identity label of each image. Shape (N,), int64."""
+        return np.repeat(np.arange(self.identities), self.images_per_identity)
+
+
+@dataclass(frozen=True)
+class RenderedFaces(RenderedPeople):
     """Images of rendered identities, for training.
 
     Args:
@@ -38,17 +54,7 @@ class RenderedFaces:
     Every second image of a person wears another hair and beard, so that a network cannot lean on them.
     """
 
-    identities: int = 500
-    images_per_identity: int = 20
-    seed: int = 1
-    strength: tuple[float, float] = (0.2, 1.4)
-    occlusion: float = 0.25
     frontal: float = 0.5
-
-    @property
-    def identity(self) -> np.ndarray:
-        """Identity label of each image. Shape (N,), int64."""
-        return np.repeat(np.arange(self.identities), self.images_per_identity)
 
     def jobs(self) -> Iterator[tuple[Identity, Nuisance]]:
         """What to render, image by image."""
@@ -75,7 +81,7 @@ LOOSE_SHIFT = 8.0  # pixels
 
 
 @dataclass(frozen=True)
-class RenderedPoses:
+class RenderedPoses(RenderedPeople):
     """Images of rendered identities whose pose is known exactly.
 
     Args:
@@ -91,17 +97,7 @@ class RenderedPoses:
     second image of a person wears another hair.
     """
 
-    identities: int = 500
-    images_per_identity: int = 20
-    seed: int = 1
-    strength: tuple[float, float] = (0.2, 1.4)
-    occlusion: float = 0.25
     loose: float = 0.5
-
-    @property
-    def identity(self) -> np.ndarray:
-        """Identity label of each image. Shape (N,), int64."""
-        return np.repeat(np.arange(self.identities), self.images_per_identity)
 
     def jobs(self) -> Iterator[tuple[Identity, Nuisance, np.ndarray]]:
         """What to render, image by image, and how it is framed."""
@@ -120,8 +116,13 @@ class RenderedPoses:
 
     def poses(self) -> np.ndarray:
         """Yaw, pitch, roll of each image in degrees, as one sees them in the crop: see `pose_in_crop`. Shape (N, 3)."""
-        seen: Iterator[Pose] = (pose_in_crop(nuisance.pose, alignment) for _, nuisance, alignment in self.jobs())
-        return np.array([(pose.yaw, pose.pitch, pose.roll) for pose in seen], np.float32)
+        return poses_in_crops((nuisance, alignment) for _, nuisance, alignment in self.jobs())
+
+
+def poses_in_crops(placed: Iterable[tuple[Nuisance, np.ndarray]]) -> np.ndarray:
+    """Yaw, pitch, roll in degrees, as one sees them in the crops, of images and how they are framed. Shape (N, 3)."""
+    seen: Iterator[Pose] = (pose_in_crop(nuisance.pose, alignment) for nuisance, alignment in placed)
+    return np.array([(pose.yaw, pose.pitch, pose.roll) for pose in seen], np.float32)
 
 
 def loose_framing(nuisance: Nuisance, rng: np.random.Generator) -> np.ndarray:
