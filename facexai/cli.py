@@ -350,6 +350,7 @@ def benchmark(
     model: MaybeModel = None,
     pairs: PairsFile = None,
     images: ImagesFolder = None,
+    bin: Annotated[Path | None, typer.Option(metavar="FILE", help="A .bin pack of pairs.")] = None,
     frontalizer: Annotated[
         str | None, typer.Option(help="Frontalize first: a shipped name or a folder; see `facexai list frontalizers`.")
     ] = None,
@@ -366,7 +367,7 @@ def benchmark(
     if record and not Path(target).is_dir():
         raise InputError(f"--record takes the folder of a model or frontalizer to write to; got {target}")
     with reporting(json) as result:
-        protocol = protocol_called(name, pairs, images)
+        protocol = protocol_called(name, pairs, images, bin)
         network: Embedder
         if frontalizer:
             from facexai.frontalizations import load_pose_invariant
@@ -382,18 +383,23 @@ def benchmark(
             record_benchmark(target, {key: value for key, value in result.items() if key != "model"})
 
 
-def protocol_called(name: str, pairs: Path | None, images: Path | None) -> "Benchmark":
-    """The benchmark of this name, with the user's own pairs where it takes them."""
-    from dataclasses import replace
+def protocol_called(
+    name: str, pairs: Path | None, images: Path | None, bin: Path | None = None, root: Path | None = None
+) -> "Benchmark":
+    """The benchmark of this name, with the user's own files where it takes them."""
+    from dataclasses import fields, replace
 
-    from facexai.benchmarks import BENCHMARKS, PairListBenchmark
+    from facexai.benchmarks import BENCHMARKS
 
-    protocol = BENCHMARKS[name]
-    if isinstance(protocol, PairListBenchmark):
-        return replace(protocol, pairs=pairs, images=images)
-    if pairs or images:
-        raise InputError(f"--pairs and --images belong to the benchmark 'pairs'; {name} brings its own images")
-    return protocol
+    protocol: Any = BENCHMARKS[name]
+    given = {"pairs": pairs, "images": images, "bin": bin, "root": root}
+    given = {option: value for option, value in given.items() if value is not None}
+    unknown = given.keys() - {field.name for field in fields(protocol) if field.type in (Path | None, "Path | None")}
+    if unknown:
+        options = " and ".join(f"--{option}" for option in given)
+        belongs = "its images are rendered" if name.startswith("synthetic") else "see facexai benchmark --help"
+        raise InputError(f"benchmark {name} takes no {options}; {belongs}. Your own pairs: facexai benchmark pairs")
+    return replace(protocol, **given)
 
 
 def print_report(result: Mapping[str, Any]) -> None:
@@ -431,6 +437,23 @@ def pose_error(
         report = measure_pose_error(network, data)
         result |= report.to_json()
         print(report.table())
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(metavar="FILE.bin", help="A .bin pack of pairs.", show_default=False)],
+    out: Out,
+    json: Json = None,
+) -> None:
+    """Turn a .bin pack into a folder of its images, bit by bit as they are, and pairs.csv."""
+    from facexai.datasets.unpack import unpack_bin
+
+    with reporting(json) as result:
+        refuse_used_folder(out)
+        with staged(out) as folder:
+            result |= unpack_bin(file, folder)
+        print(f"{result['pairs']} pairs of {result['images']} images: {out / 'pairs.csv'}")
+        result |= {"out": str(out)}
 
 
 # Judges of maps
@@ -505,7 +528,7 @@ def localize(
     from facexai.benchmarks import PairListBenchmark, localization
 
     with reporting(json) as result:
-        data = PairListBenchmark(pairs, images).load() if pairs or images else None
+        data = PairListBenchmark(pairs=pairs, images=images).load() if pairs or images else None
         judge = localization(preset, data)
         judge = replace(judge, source=with_settings(judge.source, settings))
         result |= judge_maps(preset, lambda: judge, model, methods, limit)

@@ -116,6 +116,12 @@ def write_atomically(path: Path, payload: bytes) -> None:
         raise
 
 
+def file_digest(file: Path) -> str:
+    """sha256 of a file, read piece by piece."""
+    with open(file, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
 def write_weights(directory: Path, parts: dict[str, dict[str, Tensor]], *, half: bool = False) -> dict[str, str]:
     """Write each part, a state dict, to the safetensors file of its name; returns the sha256 of each file."""
     payloads = {

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from facexai.benchmarks.statistics import LEVEL, SEED
-from facexai.benchmarks.verification import fold_threshold, measure
+from facexai.benchmarks.verification import measure
 from facexai.errors import InputError
 
 METRICS = ("accuracy", "auc", "eer")
@@ -101,8 +101,7 @@ def people_weights(pairs: ScoredPairs, repeats: int, seed: int = SEED) -> np.nda
 def _figures(scores: np.ndarray, pairs: ScoredPairs, weights: np.ndarray) -> dict[str, tuple[float, np.ndarray]]:
     """Each metric as it is, and in every resample."""
     report = measure(scores, pairs.genuine, pairs.fold)
-    right = fold_decisions(scores, pairs)
-    accuracy = weights @ right / weights.sum(1)
+    accuracy = weights @ report.correct / weights.sum(1)
     order = np.argsort(-scores, kind="stable")
     genuine = pairs.genuine[order]
     accepted = np.cumsum(weights[:, order] * genuine, axis=1)  # genuine weight from the top down to each pair
@@ -112,16 +111,6 @@ def _figures(scores: np.ndarray, pairs: ScoredPairs, weights: np.ndarray) -> dic
     auc = (steps * tar).sum(1)
     eer = _crossing(far, 1 - tar)
     return {"accuracy": (report.accuracy, accuracy), "auc": (report.auc, auc), "eer": (report.eer, eer)}
-
-
-def fold_decisions(scores: np.ndarray, pairs: ScoredPairs) -> np.ndarray:
-    """Whether each pair is decided rightly at the threshold of the other folds. Shape (P,), float."""
-    right = np.empty(len(scores))
-    for fold in np.unique(pairs.fold):
-        test = pairs.fold == fold
-        threshold = fold_threshold(scores[~test], pairs.genuine[~test])
-        right[test] = (scores[test] > threshold) == pairs.genuine[test]
-    return right
 
 
 def _crossing(far: np.ndarray, frr: np.ndarray) -> np.ndarray:

@@ -6,16 +6,18 @@ Rendered faces are no photos: their figures say how hard *this* set is, and are 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from facexai.benchmarks.verification import VerificationSet
-from facexai.datasets import PairList
+from facexai.datasets import BinPack, PairList
+from facexai.datasets.folders import ten_folds
 from facexai.datasets.rendered import rendered_once, two_looks
 from facexai.errors import InputError
 from facexai.registry import Registry
 from facexai.rendering import Identity, Nuisance, sample_nuisance
+from facexai.weights import file_digest
 
 
 class Benchmark(Protocol):
@@ -105,17 +107,47 @@ class RenderedProtocol:
 
 @dataclass(frozen=True)
 class PairListBenchmark:
-    """The user's own pairs: a CSV with `name1,name2,same[,fold]` and the folder its names are relative to."""
+    """The user's own pairs: a CSV with `name1,name2,same[,fold]` and a folder, or a `.bin` pack.
 
+    Args:
+        name: of the benchmark; the name of the file where it is `"pairs"`.
+        pairs, images: a CSV of pairs, and the folder that its names are relative to.
+        bin: a pack as insightface has them.
+    """
+
+    name: str = "pairs"
     pairs: Path | None = None
     images: Path | None = None
+    bin: Path | None = None
 
     def load(self, *, progress: bool = True) -> VerificationSet:
         """Read the list; the images are read while they are embedded."""
+        if self.bin is not None:
+            pack = BinPack(self.bin)
+            fold = ten_folds(len(pack.genuine))
+            return self._set(self.bin, pack, pack.probe, pack.gallery, pack.genuine, fold)
         if self.pairs is None or self.images is None:
-            raise InputError("benchmark 'pairs' needs a pair list and a folder of images: --pairs CSV --images DIR")
-        pairs = PairList.read(self.pairs, self.images)
-        return VerificationSet(self.pairs.stem, pairs.paths, pairs.probe, pairs.gallery, pairs.genuine, pairs.fold)
+            raise InputError(f"benchmark '{self.name}' needs {self._wants()}")
+        return self._of_list(self.pairs, PairList.read(self.pairs, self.images))
+
+    def _wants(self) -> str:
+        return "a pair list and a folder of images, --pairs CSV --images DIR, or a pack, --bin FILE"
+
+    def _of_list(self, file: Path, pairs: PairList) -> VerificationSet:
+        return self._set(file, pairs.paths, pairs.probe, pairs.gallery, pairs.genuine, pairs.fold, pairs.identity)
+
+    def _set(self, file: Path, *parts: Any) -> VerificationSet:
+        images, probe, gallery, genuine, fold, *identity = parts
+        return VerificationSet(
+            file.stem if self.name == "pairs" else self.name,
+            images,
+            probe,
+            gallery,
+            genuine,
+            fold,
+            identity=identity[0] if identity else None,
+            source={file.name: file_digest(file)},
+        )
 
 
 FRONTAL, PROFILE = (0.0, 8.0), (70.0, 90.0)  # degrees of yaw

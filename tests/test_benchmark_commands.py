@@ -1,0 +1,109 @@
+"""`facexai benchmark` and `facexai convert` on the user's own files."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from facexai.cli import main
+from facexai.datasets import write_bin_pack
+from facexai.models import build
+from facexai.weights import save_model
+
+PEOPLE, IMAGES, FOLDS = 20, 3, 10
+FIGURES = ("accuracy", "accuracy_std", "auc", "eer", "tar", "threshold", "pairs", "folds")
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    """A folder of people and pairs.csv: 2 genuine and 2 impostor pairs in each of ten folds of two people."""
+    root = tmp_path_factory.mktemp("faces")
+    rng = np.random.default_rng(0)
+    for person in range(PEOPLE):
+        (root / f"P_{person}").mkdir()
+        base = rng.integers(0, 256, (7, 7, 3))
+        for image in range(1, IMAGES + 1):
+            noisy = np.clip(base + rng.integers(-160, 160, base.shape), 0, 255).astype(np.uint8)
+            picture = Image.fromarray(noisy).resize((112, 112))
+            picture.save(root / f"P_{person}" / f"P_{person}_{image:04d}.jpg", quality=95)
+    with open(root / "pairs.csv", "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["name1", "name2", "same", "fold"])
+        for fold in range(FOLDS):
+            for first, second, same in pairs_of_fold(fold):
+                table.writerow([name(*first), name(*second), same, fold])
+    return root
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A saved network that runs at once."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build("ddfv-iresnet", blocks=(1, 1, 1, 1), widths=(4, 4, 8, 16))
+    return save_model(model, tmp_path_factory.mktemp("models") / "tiny", {})
+
+
+def name(person: int, image: int) -> str:
+    return f"P_{person}/P_{person}_{image:04d}.jpg"
+
+
+def pairs_of_fold(fold: int) -> list[tuple[tuple[int, int], tuple[int, int], int]]:
+    a, b = 2 * fold, 2 * fold + 1
+    return [((a, 1), (a, 2), 1), ((b, 2), (b, 3), 1), ((a, 2), (b, 1), 0), ((a, 3), (b, 3), 0)]
+
+
+def run(*arguments, capsys) -> dict:
+    assert main([*map(str, arguments), "--json", "-"]) == 0, capsys.readouterr().err
+    return json.loads(capsys.readouterr().out)
+
+
+def refused(*arguments, capsys) -> str:
+    assert main([*map(str, arguments)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    return line
+
+
+@pytest.fixture
+def pack(faces, tmp_path):
+    with open(faces / "pairs.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    payloads = [(faces / row[side]).read_bytes() for row in rows for side in ("name1", "name2")]
+    return write_bin_pack(tmp_path / "mine.bin", payloads, [row["same"] == "1" for row in rows])
+
+
+def test_a_pack_and_a_list_of_the_same_images_give_the_same_numbers(faces, pack, tiny, capsys):
+    of_list = run(
+        "benchmark", "pairs", "--pairs", faces / "pairs.csv", "--images", faces, "--model", tiny, capsys=capsys
+    )
+    of_pack = run("benchmark", "pairs", "--bin", pack, "--model", tiny, capsys=capsys)
+    assert [of_pack[key] for key in FIGURES] == [of_list[key] for key in FIGURES]
+    assert (of_pack["benchmark"], of_pack["pairs"], of_pack["folds"]) == ("mine", 40, 10)
+    assert 0 < of_pack["auc"] < 1  # hard enough that a mistake would show
+
+
+def test_a_pack_becomes_a_folder_that_gives_the_same_numbers(pack, tiny, tmp_path, capsys):
+    result = run("convert", pack, "--out", tmp_path / "folder", capsys=capsys)
+    assert (result["pairs"], result["images"]) == (40, 60)
+    lists = "--pairs", tmp_path / "folder" / "pairs.csv", "--images", tmp_path / "folder"
+    of_folder = run("benchmark", "pairs", *lists, "--model", tiny, capsys=capsys)
+    of_pack = run("benchmark", "pairs", "--bin", pack, "--model", tiny, capsys=capsys)
+    assert [of_pack[key] for key in FIGURES] == [of_folder[key] for key in FIGURES]
+    assert "holds files already" in refused("convert", pack, "--out", tmp_path / "folder", capsys=capsys)
+
+
+def test_a_pack_that_cannot_be_converted_leaves_nothing(tmp_path, capsys):
+    write_bin_pack(tmp_path / "x.bin", [b"noise", b"other"], [True])
+    line = refused("convert", tmp_path / "x.bin", "--out", tmp_path / "out", capsys=capsys)
+    assert "image 0 is no JPEG, PNG, WebP or BMP" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["x.bin"]
+
+
+def test_files_that_a_benchmark_does_not_take_are_refused(faces, pack, capsys):
+    line = refused("benchmark", "synthetic-lfw", "--bin", pack, capsys=capsys)
+    assert "benchmark synthetic-lfw takes no --bin; its images are rendered" in line
+    line = refused("benchmark", "pairs", "--images", faces, capsys=capsys)
+    assert "benchmark 'pairs' needs a pair list and a folder of images" in line
