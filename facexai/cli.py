@@ -152,8 +152,10 @@ Align = Annotated[
 ]
 LargestFace = Annotated[bool, typer.Option("--largest-face", help="Of several faces in a photo take the largest.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one option; repeat it.")]
-PairsFile = Annotated[Path | None, typer.Option(metavar="CSV", help="For `pairs`: name1,name2,same[,fold].")]
-ImagesFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="For `pairs`: where the images lie.")]
+PairsFile = Annotated[Path | None, typer.Option(metavar="CSV", help="Your own pairs: name1,name2,same[,fold].")]
+ImagesFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="For --pairs: where the images lie.")]
+RootFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="The official folder of lfw, cfp-fp, ...")]
+PackFile = Annotated[Path | None, typer.Option(metavar="FILE", help="A .bin pack of pairs.")]
 Json = Annotated[
     str | None,
     typer.Option("--json", metavar="FILE", callback=check_json_target, help="Write one JSON object; - is stdout."),
@@ -348,9 +350,10 @@ def decide(probe: str, gallery: str, model: "FaceRecognizer", score: float) -> d
 def benchmark(
     name: Annotated[str, typer.Argument(help="See `facexai list benchmarks`.", show_default=False)],
     model: MaybeModel = None,
+    root: RootFolder = None,
+    bin: PackFile = None,
     pairs: PairsFile = None,
     images: ImagesFolder = None,
-    bin: Annotated[Path | None, typer.Option(metavar="FILE", help="A .bin pack of pairs.")] = None,
     frontalizer: Annotated[
         str | None, typer.Option(help="Frontalize first: a shipped name or a folder; see `facexai list frontalizers`.")
     ] = None,
@@ -367,7 +370,7 @@ def benchmark(
     if record and not Path(target).is_dir():
         raise InputError(f"--record takes the folder of a model or frontalizer to write to; got {target}")
     with reporting(json) as result:
-        protocol = protocol_called(name, pairs, images, bin)
+        protocol = protocol_called(name, pairs, images, bin, root)
         network: Embedder
         if frontalizer:
             from facexai.frontalizations import load_pose_invariant

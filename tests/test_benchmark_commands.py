@@ -107,3 +107,22 @@ def test_files_that_a_benchmark_does_not_take_are_refused(faces, pack, capsys):
     assert "benchmark synthetic-lfw takes no --bin; its images are rendered" in line
     line = refused("benchmark", "pairs", "--images", faces, capsys=capsys)
     assert "benchmark 'pairs' needs a pair list and a folder of images" in line
+
+
+def test_the_official_folder_gives_the_same_numbers_as_a_list_and_a_pack(faces, pack, tiny, tmp_path, capsys):
+    lines = [f"{FOLDS}\t2"]
+    for fold in range(FOLDS):
+        for (person, image), (other, second), same in pairs_of_fold(fold):
+            lines.append(f"P_{person}\t{image}\t{second}" if same else f"P_{person}\t{image}\tP_{other}\t{second}")
+    (tmp_path / "lfw").mkdir()
+    (tmp_path / "lfw" / "images").symlink_to(faces)
+    (tmp_path / "lfw" / "pairs.txt").write_text("\n".join(lines))
+    lists = "--pairs", faces / "pairs.csv", "--images", faces
+    of_root = run("benchmark", "lfw", "--root", tmp_path / "lfw", "--model", tiny, capsys=capsys)
+    of_list, of_pack = (
+        run("benchmark", "lfw", *files, "--model", tiny, capsys=capsys) for files in (lists, ("--bin", pack))
+    )
+    assert of_root["benchmark"] == "lfw"
+    assert [of_root[key] for key in FIGURES] == [of_list[key] for key in FIGURES] == [of_pack[key] for key in FIGURES]
+    assert "leave the other files out" in refused("benchmark", "lfw", "--root", tmp_path, "--bin", pack, capsys=capsys)
+    assert "facexai brings no photos: give the folder of lfw" in refused("benchmark", "lfw", capsys=capsys)

@@ -18,6 +18,7 @@ from facexai.benchmarks.pose import PoseSet as PoseSet
 from facexai.benchmarks.pose import measure_pose_error as measure_pose_error
 from facexai.benchmarks.protocols import BENCHMARKS as BENCHMARKS
 from facexai.benchmarks.protocols import Benchmark as Benchmark
+from facexai.benchmarks.protocols import OfficialBenchmark as OfficialBenchmark
 from facexai.benchmarks.protocols import PairListBenchmark as PairListBenchmark
 from facexai.benchmarks.protocols import RenderedProtocol as RenderedProtocol
 from facexai.benchmarks.sanity import Sanity as Sanity

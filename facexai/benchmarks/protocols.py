@@ -1,18 +1,20 @@
-"""The benchmarks by name: rendered twins of LFW, CFP, CPLFW, CALFW and AgeDB, and the user's own pair lists.
+"""The benchmarks by name: rendered twins, and the real ones where a user has them.
 
 Rendered faces are no photos: their figures say how hard *this* set is, and are never to be set beside a paper's.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from facexai.benchmarks.verification import VerificationSet
 from facexai.datasets import BinPack, PairList
 from facexai.datasets.folders import ten_folds
+from facexai.datasets.official import OFFICIAL
 from facexai.datasets.rendered import rendered_once, two_looks
 from facexai.errors import InputError
 from facexai.registry import Registry
@@ -122,32 +124,67 @@ class PairListBenchmark:
 
     def load(self, *, progress: bool = True) -> VerificationSet:
         """Read the list; the images are read while they are embedded."""
+        if self.bin is not None and (self.pairs or self.images):
+            raise InputError("a pack brings its own images and pairs; give --bin or --pairs and --images")
         if self.bin is not None:
             pack = BinPack(self.bin)
             fold = ten_folds(len(pack.genuine))
-            return self._set(self.bin, pack, pack.probe, pack.gallery, pack.genuine, fold)
+            return VerificationSet(
+                self._name(self.bin), pack, pack.probe, pack.gallery, pack.genuine, fold, source=_source([self.bin])
+            )
         if self.pairs is None or self.images is None:
-            raise InputError(f"benchmark '{self.name}' needs {self._wants()}")
-        return self._of_list(self.pairs, PairList.read(self.pairs, self.images))
+            raise InputError(
+                f"benchmark '{self.name}' needs a pair list and a folder of images, --pairs CSV --images DIR, or a "
+                "pack, --bin FILE"
+            )
+        return self._of_list(PairList.read(self.pairs, self.images))
 
-    def _wants(self) -> str:
-        return "a pair list and a folder of images, --pairs CSV --images DIR, or a pack, --bin FILE"
-
-    def _of_list(self, file: Path, pairs: PairList) -> VerificationSet:
-        return self._set(file, pairs.paths, pairs.probe, pairs.gallery, pairs.genuine, pairs.fold, pairs.identity)
-
-    def _set(self, file: Path, *parts: Any) -> VerificationSet:
-        images, probe, gallery, genuine, fold, *identity = parts
+    def _of_list(self, pairs: PairList) -> VerificationSet:
         return VerificationSet(
-            file.stem if self.name == "pairs" else self.name,
-            images,
-            probe,
-            gallery,
-            genuine,
-            fold,
-            identity=identity[0] if identity else None,
-            source={file.name: file_digest(file)},
+            self._name(pairs.files[0]),
+            pairs.paths,
+            pairs.probe,
+            pairs.gallery,
+            pairs.genuine,
+            pairs.fold,
+            identity=pairs.identity,
+            source=_source(pairs.files),
         )
+
+    def _name(self, file: Path) -> str:
+        return file.stem if self.name == "pairs" else self.name
+
+
+@dataclass(frozen=True)
+class OfficialBenchmark(PairListBenchmark):
+    """Aligned photos in the official folders (--root DIR), in a pack (--bin FILE) or in a list of pairs.
+
+    Args:
+        root: the folder as it is published; see `facexai.datasets.official`.
+    """
+
+    root: Path | None = None
+
+    def load(self, *, progress: bool = True) -> VerificationSet:
+        """Read the pair files; the images are read while they are embedded."""
+        if self.root is None:
+            if self.bin or self.pairs or self.images:
+                return super().load(progress=progress)
+            raise InputError(
+                f"facexai brings no photos: give the folder of {self.name} with --root DIR, or a pack with --bin FILE"
+            )
+        if self.bin or self.pairs or self.images:
+            raise InputError("--root brings images and pairs; leave the other files out")
+        return self._of_list(OFFICIAL[self.name](self.root))
+
+
+def _source(files: Sequence[Path]) -> dict[str, str]:
+    """sha256 by name; many files have one in common, of their names and digests."""
+    digests = {file.name: file_digest(file) for file in files}
+    if len(files) == 1:
+        return digests
+    lines = "".join(f"{file_digest(file)}  {file.parent.name}/{file.name}\n" for file in files)
+    return {f"{len(files)} files": hashlib.sha256(lines.encode()).hexdigest()}
 
 
 FRONTAL, PROFILE = (0.0, 8.0), (70.0, 90.0)  # degrees of yaw
@@ -163,3 +200,5 @@ for _protocol in (
 ):
     BENCHMARKS[_protocol.name] = _protocol
 BENCHMARKS["pairs"] = PairListBenchmark()
+for _name in OFFICIAL:
+    BENCHMARKS[_name] = OfficialBenchmark(_name)

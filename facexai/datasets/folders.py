@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +128,7 @@ class PairList:
         fold: number of the fold. Shape (P,), int64. Without the column: ten folds of equal size, in the file's order.
         identity: label of the person on each image, where the folders tell: genuine pairs lie in one folder of `root`,
             impostor pairs in two. Shape (len(paths),).
+        files: that list the pairs.
     """
 
     paths: list[Path]
@@ -136,6 +137,7 @@ class PairList:
     genuine: np.ndarray
     fold: np.ndarray
     identity: np.ndarray | None = None
+    files: tuple[Path, ...] = ()
 
     @classmethod
     def read(cls, file: str | Path, root: str | Path) -> "PairList":
@@ -149,21 +151,45 @@ class PairList:
         rows = _rows(file)
         names = [(row["name1"], row["name2"]) for row in rows]
         genuine = np.array([_same(row, line, file) for line, row in enumerate(rows, start=2)])
-        return cls.of_names(names, genuine, _folds(rows, file), root, file)
+        return cls.of_names(names, genuine, _folds(rows, file), root, [file])
 
     @classmethod
     def of_names(
-        cls, names: Sequence[tuple[str, str]], genuine: np.ndarray, fold: np.ndarray, root: Path, file: Path
+        cls,
+        names: Sequence[tuple[str, str]],
+        genuine: np.ndarray,
+        fold: np.ndarray,
+        root: Path,
+        files: Sequence[Path],
+        person: Callable[[str], str] | None = None,
     ) -> "PairList":
-        """A list from the names of both images of each pair, relative to `root`; `file` is what messages blame."""
+        """A list from the names of the two images of each pair.
+
+        Args:
+            names: relative to `root`.
+            genuine: one identity or two. Shape (P,), bool.
+            fold: number of the fold. Shape (P,).
+            root: folder of the images.
+            files: that list the pairs; messages blame the last one.
+            person: who is on the image of a name; else the first folder of the name tells.
+
+        Raises:
+            InputError: see `read`.
+        """
         index = {name: position for position, name in enumerate(dict.fromkeys(name for pair in names for name in pair))}
-        paths = [find_inside(root, name, file) for name in index]
+        paths = [find_inside(root, name, files[-1]) for name in index]
         if len(np.unique(fold)) < 2:
-            raise InputError(f"{file} must have pairs in at least two folds; a threshold is found on the other folds")
+            raise InputError(
+                f"{files[-1]} must have pairs in at least two folds; a threshold is found on the other folds"
+            )
         probe, gallery = np.array([[index[first], index[second]] for first, second in names]).T
-        _, person = np.unique([Path(name).parts[0] for name in index], return_inverse=True)
-        told = np.array_equal(person[probe] == person[gallery], genuine)
-        return cls(paths, probe, gallery, genuine, fold, person if told else None)
+        _, label = np.unique([(person or _first_folder)(name) for name in index], return_inverse=True)
+        told = np.array_equal(label[probe] == label[gallery], genuine)
+        return cls(paths, probe, gallery, genuine, fold, label if told else None, tuple(files))
+
+
+def _first_folder(name: str) -> str:
+    return Path(name).parts[0]
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
