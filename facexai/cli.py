@@ -360,17 +360,20 @@ def benchmark(
     limit: Annotated[int | None, typer.Option(min=40, help="About so many pairs, for a quick look.")] = None,
     flip: Annotated[bool, typer.Option(" /--no-flip", show_default=False, help="Without the mirror images.")] = True,
     record: Annotated[bool, typer.Option("--record", help="Put the figures on the card of a model's folder.")] = False,
+    scores: Annotated[bool, typer.Option("--scores", help="All scores into the JSON, for `facexai compare`.")] = False,
     json: Json = None,
 ) -> None:
     """Measure a model's verification accuracy by the field's protocol: ten folds, flip averaging."""
-    from facexai.benchmarks import verify
+    from facexai.benchmarks import BENCHMARKS, verify, verify_templates
+    from facexai.benchmarks.records import pack_pairs, provenance
+    from facexai.datasets.ijb import TemplateSet
     from facexai.weights import record_benchmark
 
     target = frontalizer or model or DEFAULT_MODEL
     if record and not Path(target).is_dir():
         raise InputError(f"--record takes the folder of a model or frontalizer to write to; got {target}")
     with reporting(json) as result:
-        protocol = protocol_called(name, pairs, images, bin, root)
+        protocol: Any = with_files(BENCHMARKS[name], name, pairs=pairs, images=images, bin=bin, root=root)
         network: Embedder
         if frontalizer:
             from facexai.frontalizations import load_pose_invariant
@@ -379,42 +382,54 @@ def benchmark(
         else:
             network = load_network(model or DEFAULT_MODEL)
         data = protocol.load()
-        report = verify(network, data if limit is None else data.limited(limit), flip=flip)
-        result |= {"model": network.name, "flip": flip} | report.to_json()
+        if isinstance(data, TemplateSet):
+            if limit is not None or scores:
+                raise InputError(f"{name} has pairs of templates: --limit and --scores are for pairs of images")
+            report = verify_templates(network, data, flip=flip)
+        else:
+            data = data if limit is None else data.limited(limit)
+            report = verify(network, data, flip=flip)
+            result |= {"scored": pack_pairs(report, data)} if scores else {}
+        figures = {"flip": flip, **report.to_json()}
+        result |= {"model": network.name, **figures, **provenance(network, data, flip)}
         print_report(result)
         if record:
-            record_benchmark(target, {key: value for key, value in result.items() if key != "model"})
+            record_benchmark(target, figures)
 
 
-def protocol_called(
-    name: str, pairs: Path | None, images: Path | None, bin: Path | None = None, root: Path | None = None
-) -> "Benchmark":
-    """The benchmark of this name, with the user's own files where it takes them."""
+def protocol_called(name: str, pairs: Path | None, images: Path | None) -> "Benchmark":
+    """The benchmark of pairs of this name, with the user's own files where it takes them."""
+    from facexai.benchmarks import pair_benchmark
+
+    return with_files(pair_benchmark(name), name, pairs=pairs, images=images)
+
+
+def with_files(benchmark: Any, name: str, **options: Path | None) -> Any:
+    """A benchmark with the files of the command line; those that it does not take are refused."""
     from dataclasses import fields, replace
 
-    from facexai.benchmarks import BENCHMARKS
-
-    protocol: Any = BENCHMARKS[name]
-    given = {"pairs": pairs, "images": images, "bin": bin, "root": root}
-    given = {option: value for option, value in given.items() if value is not None}
-    unknown = given.keys() - {field.name for field in fields(protocol) if field.type in (Path | None, "Path | None")}
-    if unknown:
-        options = " and ".join(f"--{option}" for option in given)
+    given = {option: value for option, value in options.items() if value is not None}
+    if given.keys() - {field.name for field in fields(benchmark) if field.type == Path | None}:
+        options_given = " and ".join(f"--{option}" for option in given)
         belongs = "its images are rendered" if name.startswith("synthetic") else "see facexai benchmark --help"
-        raise InputError(f"benchmark {name} takes no {options}; {belongs}. Your own pairs: facexai benchmark pairs")
-    return replace(protocol, **given)
+        raise InputError(
+            f"benchmark {name} takes no {options_given}; {belongs}. Your own pairs: facexai benchmark pairs"
+        )
+    return replace(benchmark, **given)
 
 
 def print_report(result: Mapping[str, Any]) -> None:
     """The figures of a verification benchmark."""
     faces = "rendered faces; not to be compared with photos" if result["rendered"] else "photos"
     print(f"{result['benchmark']} ({faces}), model {result['model']}")
-    print(f"accuracy   {result['accuracy']:8.2%} +- {result['accuracy_std']:.2%} over {result['folds']} folds")
+    if "accuracy" in result:
+        print(f"accuracy   {result['accuracy']:8.2%} +- {result['accuracy_std']:.2%} over {result['folds']} folds")
     print(f"AUC        {result['auc']:8.4f}")
     print(f"EER        {result['eer']:8.2%}")
     for far, tar in result["tar"].items():
         print(f"TAR@{far:7}" + (f"{tar:8.2%}" if tar is not None else "       - (too few impostor pairs)"))
-    print(f"threshold  {result['threshold']:8.4f}")
+    if "threshold" in result:
+        print(f"threshold  {result['threshold']:8.4f}")
     print(f"{result['pairs']} pairs in {result['seconds']:.1f} s")
 
 
@@ -440,6 +455,29 @@ def pose_error(
         report = measure_pose_error(network, data)
         result |= report.to_json()
         print(report.table())
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A.json", show_default=False, help="Result with --scores.")],
+    second: Annotated[Path, typer.Argument(metavar="B.json", show_default=False, help="Another on the same pairs.")],
+    json: Json = None,
+) -> None:
+    """What one result gains over another on the same pairs: bootstrap interval of the difference, McNemar's test."""
+    from facexai.benchmarks.records import compare_results, read_scored
+
+    with reporting(json) as result:
+        result |= compare_results(read_scored(first), read_scored(second))
+        print(f"{result['benchmark']}, {result['pairs']} pairs: {result['first']} minus {result['second']}")
+        for metric in ("accuracy", "auc", "eer"):
+            row = result[metric]
+            low, high = row["ci95"]
+            both = f"{row['first']:9.4f} -{row['second']:7.4f}"
+            print(f"{metric:9}{both} ={row['difference']:+8.4f}  [{low:+.4f}, {high:+.4f}]")
+        test = result["mcnemar"]
+        print(f"intervals: 95 %, bootstrap over {result['resampled']}")
+        print(f"McNemar: {test['only_first']} pairs right in the first only, {test['only_second']} in the second only")
+        print(f"p = {test['p_value']:.3g} (exact)")
 
 
 @app.command()
@@ -1001,6 +1039,16 @@ def bench_hiding_game(json: Json = None) -> None:
 
     with reporting(json) as result:
         result |= bench.bench_hiding_game()
+        print_measures(result)
+
+
+@bench_app.command("records")
+def bench_records(json: Json = None) -> None:
+    """RecordIO: seconds to open a million records, random reads a second, memory."""
+    from facexai.bench.records import bench_records
+
+    with reporting(json) as result:
+        result |= bench_records()
         print_measures(result)
 
 

@@ -1,6 +1,7 @@
 """`facexai benchmark` and `facexai convert` on the user's own files."""
 
 import csv
+import hashlib
 import json
 
 import numpy as np
@@ -126,3 +127,40 @@ def test_the_official_folder_gives_the_same_numbers_as_a_list_and_a_pack(faces, 
     assert [of_root[key] for key in FIGURES] == [of_list[key] for key in FIGURES] == [of_pack[key] for key in FIGURES]
     assert "leave the other files out" in refused("benchmark", "lfw", "--root", tmp_path, "--bin", pack, capsys=capsys)
     assert "facexai brings no photos: give the folder of lfw" in refused("benchmark", "lfw", capsys=capsys)
+
+
+def test_a_result_says_where_it_comes_from(faces, pack, tiny, tmp_path, capsys):
+    of_pack = run("benchmark", "pairs", "--bin", pack, "--model", tiny, capsys=capsys)
+    lists = "--pairs", faces / "pairs.csv", "--images", faces
+    of_list = run("benchmark", "pairs", *lists, "--model", tiny, capsys=capsys)
+    assert of_pack["data"]["files"] == {"mine.bin": hashlib.sha256(pack.read_bytes()).hexdigest()}
+    assert of_list["data"]["files"] == {"pairs.csv": hashlib.sha256((faces / "pairs.csv").read_bytes()).hexdigest()}
+    for key in ("images_sha256", "pairs_sha256"):  # the same images and pairs, whatever holds them
+        assert of_pack["data"][key] == of_list["data"][key]
+    assert torch.__version__.startswith(of_pack["versions"]["torch"].partition("+")[0])
+    assert of_pack["model_sha256"] == of_list["model_sha256"] is not None
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        other = build("ddfv-iresnet", blocks=(1, 1, 1, 1), widths=(4, 4, 8, 16))
+    save_model(other, tmp_path / "other", {})
+    of_other = run("benchmark", "pairs", "--bin", pack, "--model", tmp_path / "other", capsys=capsys)
+    assert of_other["model_sha256"] != of_pack["model_sha256"]
+    assert of_other["data"] == of_pack["data"]
+
+
+def test_two_results_are_compared(faces, pack, tiny, tmp_path, capsys):
+    lists = "--pairs", faces / "pairs.csv", "--images", faces
+    for name, files, flip in (("a", lists, "--no-flip"), ("b", ("--bin", pack), "--scores"), ("c", lists, "--scores")):
+        target = tmp_path / f"{name}.json"
+        command = ["benchmark", "pairs", *files, "--model", tiny, "--scores", flip, "--json", target]
+        assert main([*map(str, command)]) == 0
+    capsys.readouterr()
+    gain = run("compare", tmp_path / "a.json", tmp_path / "b.json", capsys=capsys)
+    assert gain["pairs"] == 40
+    assert gain["resampled"] == "people"  # the pack knows none, the folders do
+    low, high = gain["auc"]["ci95"]
+    assert low <= gain["auc"]["difference"] <= high and low < high
+    same = run("compare", tmp_path / "b.json", tmp_path / "c.json", capsys=capsys)
+    assert same["auc"]["difference"] == 0 and same["mcnemar"]["p_value"] == 1
+    assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 0
+    assert "McNemar: " in capsys.readouterr().out

@@ -101,12 +101,14 @@ def people_weights(pairs: ScoredPairs, repeats: int, seed: int = SEED) -> np.nda
 def _figures(scores: np.ndarray, pairs: ScoredPairs, weights: np.ndarray) -> dict[str, tuple[float, np.ndarray]]:
     """Each metric as it is, and in every resample."""
     report = measure(scores, pairs.genuine, pairs.fold)
-    accuracy = weights @ report.correct / weights.sum(1)
+    with np.errstate(invalid="ignore"):
+        accuracy = weights @ report.correct / weights.sum(1)
     order = np.argsort(-scores, kind="stable")
     genuine = pairs.genuine[order]
     accepted = np.cumsum(weights[:, order] * genuine, axis=1)  # genuine weight from the top down to each pair
     false = np.cumsum(weights[:, order] * ~genuine, axis=1)
-    tar, far = accepted / accepted[:, -1:], false / false[:, -1:]
+    with np.errstate(invalid="ignore"):  # nan where a resample has no pair of one kind; it is left out
+        tar, far = accepted / accepted[:, -1:], false / false[:, -1:]
     steps = np.diff(far, axis=1, prepend=0)
     auc = (steps * tar).sum(1)
     eer = _crossing(far, 1 - tar)
@@ -130,4 +132,4 @@ def _means(runs: list[dict[str, tuple[float, np.ndarray]]], metric: str) -> tupl
 
 
 def _interval(drawn: np.ndarray) -> list[float]:
-    return [float(end) for end in np.percentile(drawn, LEVEL)]
+    return [float(end) for end in np.nanpercentile(drawn, LEVEL)]

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from facexai.benchmarks.templates import IJB, RenderedTemplates
 from facexai.benchmarks.verification import VerificationSet
 from facexai.datasets import BinPack, PairList
 from facexai.datasets.folders import ten_folds
@@ -28,7 +29,15 @@ class Benchmark(Protocol):
     def load(self, *, progress: bool = True) -> VerificationSet: ...  # noqa: D102
 
 
-BENCHMARKS: Registry[Benchmark] = Registry("benchmark")
+BENCHMARKS: Registry[Benchmark | IJB | RenderedTemplates] = Registry("benchmark")
+
+
+def pair_benchmark(name: str) -> Benchmark:
+    """The benchmark of this name, which must be one of pairs of images."""
+    benchmark = BENCHMARKS[name]
+    if isinstance(benchmark, IJB | RenderedTemplates):
+        raise InputError(f"{name} has pairs of templates; choose a benchmark whose pairs are of images")
+    return benchmark
 
 
 @dataclass(frozen=True)
@@ -202,3 +211,5 @@ for _protocol in (
 BENCHMARKS["pairs"] = PairListBenchmark()
 for _name in OFFICIAL:
     BENCHMARKS[_name] = OfficialBenchmark(_name)
+for _benchmark in (IJB("ijbb"), IJB("ijbc"), RenderedTemplates()):
+    BENCHMARKS[_benchmark.name] = _benchmark

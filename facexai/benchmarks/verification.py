@@ -4,6 +4,7 @@ Source: Huang et al., "Labeled Faces in the Wild" (2007), View 2; insightface,
 `recognition/arcface_torch/eval/verification.py`, for the threshold grid and the flip averaging.
 """
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from facexai.datasets import Images, faces_at
+from facexai.datasets.folders import image_bytes, images_digest
 from facexai.errors import InputError
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4)
@@ -94,6 +96,12 @@ class VerificationSet:
             identity=None if self.identity is None else self.identity[used],
         )
 
+    def digests(self) -> dict[str, str]:
+        """sha256 of the images, in their order, and of the images with the pairs among them."""
+        images = images_digest(self.images)
+        lists = np.stack([self.probe, self.gallery, self.genuine, self.fold]).astype("<i8")
+        return {"images_sha256": images, "pairs_sha256": hashlib.sha256(images.encode() + lists.tobytes()).hexdigest()}
+
     def choice(self, pairs: int) -> np.ndarray:
         """Which pairs `limited` takes: the first ones of each fold and kind. Shape (about `pairs`,)."""
         groups = list(dict.fromkeys(zip(self.fold.tolist(), self.genuine.tolist(), strict=True)))
@@ -115,6 +123,10 @@ class Chosen:
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         return self.images[self.rows[indices]]
+
+    def payloads(self, indices: np.ndarray) -> list[bytes]:
+        """What is hashed of each image."""
+        return image_bytes(self.images, self.rows[indices])
 
 
 @dataclass(frozen=True)
@@ -148,6 +160,12 @@ class VerificationReport:
     fold: np.ndarray = field(repr=False)
     correct: np.ndarray = field(repr=False)
 
+    @property
+    def accuracy_exact(self) -> float:
+        """Mean accuracy over the folds where any score of the other folds may be the threshold, not 400 of them."""
+        correct, _ = decide(self.scores, self.genuine, self.fold, "exact")
+        return float(np.mean([np.mean(correct[self.fold == number]) for number in np.unique(self.fold)]))
+
     def to_json(self) -> dict[str, Any]:
         """The figures, without the scores, as plain JSON types."""
         return {
@@ -155,6 +173,7 @@ class VerificationReport:
             "rendered": self.rendered,
             "accuracy": self.accuracy,
             "accuracy_std": self.accuracy_std,
+            "accuracy_exact": self.accuracy_exact,
             "auc": self.auc,
             "eer": self.eer,
             "tar": {f"{far:g}": tar for far, tar in self.tar.items()},
@@ -227,6 +246,7 @@ def embed_all(
     flip: bool = True,
     batch_size: int = 64,
     progress: bool = True,
+    normalize: bool = True,
 ) -> np.ndarray:
     """Embeddings of many images; the next batch is read while one is embedded.
 
@@ -236,6 +256,7 @@ def embed_all(
         flip: add the mirror images.
         batch_size: images at once.
         progress: show a bar with the rate and the time left.
+        normalize: to unit length; else the norm, which tells of the image's quality, stays.
 
     Returns:
         Shape (M, D), float32.
@@ -246,7 +267,7 @@ def embed_all(
     try:
         with tqdm(total=len(images), desc="embedding", unit="image", disable=None if progress else True) as bar:
             for faces in read_ahead(images, batch_size, model.input_size[0]):
-                rows = _embed(model, faces, flip, device)
+                rows = _embed(model, faces, flip, device, normalize)
                 if done == 0:
                     embedding = np.empty((len(images), rows.shape[1]), np.float32)
                 embedding[done : done + len(rows)] = rows
@@ -377,9 +398,10 @@ def best_threshold(scores: np.ndarray, genuine: np.ndarray, candidates: np.ndarr
     return float(candidates[np.argmax(accepted + refused)])
 
 
-def _embed(model: Embedder, faces: np.ndarray, flip: bool, device: torch.device) -> np.ndarray:
+def _embed(model: Embedder, faces: np.ndarray, flip: bool, device: torch.device, normalize: bool) -> np.ndarray:
     batch = torch.from_numpy(faces).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return model.embed(batch, flip=flip).float().cpu().numpy()
+    embed = model.embed if normalize else model.unnormalized  # type: ignore[attr-defined]
+    return embed(batch, flip=flip).float().cpu().numpy()
 
 
 def check_scores(scores: np.ndarray, genuine: np.ndarray, fold: np.ndarray) -> None:

@@ -9,5 +9,7 @@ from facexai.datasets.folders import PairList as PairList
 from facexai.datasets.folders import faces_at as faces_at
 from facexai.datasets.folders import load_faces as load_faces
 from facexai.datasets.poses import PoseFolder as PoseFolder
+from facexai.datasets.record_faces import RecordFaces as RecordFaces
+from facexai.datasets.record_faces import identity_faces as identity_faces
 from facexai.datasets.rendered import RenderedFaces as RenderedFaces
 from facexai.datasets.rendered import RenderedPoses as RenderedPoses

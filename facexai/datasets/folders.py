@@ -1,6 +1,7 @@
 """Faces on disk: one folder an identity, and lists of pairs."""
 
 import csv
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -94,6 +95,24 @@ def faces_at(images: np.ndarray | Sequence[Path] | Images, rows: np.ndarray, siz
     if isinstance(images, Sequence):
         return load_faces([images[row] for row in rows], size)
     return np.array(images[rows])
+
+
+def image_bytes(images: np.ndarray | Sequence[Path] | Images, rows: np.ndarray) -> list[bytes]:
+    """The images at these positions as they are stored: files, entries of a pack, or plain pixels."""
+    if isinstance(images, Sequence):
+        return [images[row].read_bytes() for row in rows]
+    if hasattr(images, "payloads"):
+        return images.payloads(rows)  # type: ignore[union-attr]
+    return [face.tobytes() for face in images[rows]]
+
+
+def images_digest(images: np.ndarray | Sequence[Path] | Images) -> str:
+    """sha256 of the sha256 of each image: one for the same images in the same order, wherever they are stored."""
+    whole = hashlib.sha256()
+    for start in range(0, len(images), 64):
+        for content in image_bytes(images, np.arange(start, min(start + 64, len(images)))):
+            whole.update(hashlib.sha256(content).digest())
+    return whole.hexdigest()
 
 
 def decode_faces(payloads: Sequence[bytes], names: Sequence[str], size: int = 112) -> np.ndarray:
