@@ -360,11 +360,14 @@ def benchmark(
     limit: Annotated[int | None, typer.Option(min=40, help="About so many pairs, for a quick look.")] = None,
     flip: Annotated[bool, typer.Option(" /--no-flip", show_default=False, help="Without the mirror images.")] = True,
     record: Annotated[bool, typer.Option("--record", help="Put the figures on the card of a model's folder.")] = False,
+    cache: Annotated[
+        bool, typer.Option(" /--no-cache", show_default=False, help="Embed anew, whatever is in the cache.")
+    ] = True,
     scores: Annotated[bool, typer.Option("--scores", help="All scores into the JSON, for `facexai compare`.")] = False,
     json: Json = None,
 ) -> None:
     """Measure a model's verification accuracy by the field's protocol: ten folds, flip averaging."""
-    from facexai.benchmarks import BENCHMARKS, verify, verify_templates
+    from facexai.benchmarks import BENCHMARKS, embed_all, embeddings_once, verify, verify_templates
     from facexai.benchmarks.records import pack_pairs, provenance
     from facexai.datasets.ijb import TemplateSet
     from facexai.weights import record_benchmark
@@ -381,14 +384,15 @@ def benchmark(
             network = load_pose_invariant(frontalizer, load_network(model) if model else None)
         else:
             network = load_network(model or DEFAULT_MODEL)
+        embed = embeddings_once if cache else embed_all
         data = protocol.load()
         if isinstance(data, TemplateSet):
             if limit is not None or scores:
                 raise InputError(f"{name} has pairs of templates: --limit and --scores are for pairs of images")
-            report = verify_templates(network, data, flip=flip)
+            report = verify_templates(network, data, flip=flip, embed=embed)
         else:
             data = data if limit is None else data.limited(limit)
-            report = verify(network, data, flip=flip)
+            report = verify(network, data, flip=flip, embed=embed)
             result |= {"scored": pack_pairs(report, data)} if scores else {}
         figures = {"flip": flip, **report.to_json()}
         result |= {"model": network.name, **figures, **provenance(network, data, flip)}
@@ -1039,6 +1043,16 @@ def bench_hiding_game(json: Json = None) -> None:
 
     with reporting(json) as result:
         result |= bench.bench_hiding_game()
+        print_measures(result)
+
+
+@bench_app.command("embed")
+def bench_embed(json: Json = None) -> None:
+    """Images a second of the evaluation loop and of bare forward passes; memory with many pairs."""
+    from facexai.bench.embed import bench_embed
+
+    with reporting(json) as result:
+        result |= bench_embed()
         print_measures(result)
 
 

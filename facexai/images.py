@@ -57,18 +57,21 @@ def load_image(source: ImageSource) -> Tensor:
     return from_uint8(load_pixels(source))
 
 
-def load_pixels(source: str | Path | Image.Image | np.ndarray | bytes, name: str = "") -> np.ndarray:
+def load_pixels(
+    source: str | Path | Image.Image | np.ndarray | bytes, name: str = "", *, side: int | None = None
+) -> np.ndarray:
     """Load a photo as `load_image` does, as pixels. Shape (H, W, 3), uint8.
 
     Args:
         source: a file, a PIL image, an array, or the bytes of an encoded image.
         name: what messages call it, where it is no file.
+        side: height and width that an aligned face must have; others are refused before their pixels are decoded.
 
     Raises:
         InputError: see `load_image`.
     """
     name = name or source_name(source)
-    pixels = _read_pixels(source, name)
+    pixels = _read_pixels(source, name, side)
     height, width = pixels.shape[:2]
     if min(height, width) < SMALLEST_SIDE:
         raise InputError(
@@ -89,7 +92,9 @@ def to_uint8(image: Tensor) -> np.ndarray:
     return np.ascontiguousarray(levels.to(torch.uint8).permute(1, 2, 0).cpu().numpy())
 
 
-def _read_pixels(source: str | Path | Image.Image | np.ndarray | bytes, name: str) -> np.ndarray:
+def _read_pixels(
+    source: str | Path | Image.Image | np.ndarray | bytes, name: str, side: int | None = None
+) -> np.ndarray:
     """RGB pixels of a file, PIL image, array or encoded image. Shape (H, W, 3), uint8.
 
     Pillow's own bound on the size in the header counts (`PIL.Image.MAX_IMAGE_PIXELS`, 89 megapixels).
@@ -103,6 +108,12 @@ def _read_pixels(source: str | Path | Image.Image | np.ndarray | bytes, name: st
             if isinstance(source, Image.Image):
                 return _rgb_pixels(source)
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+                if side is not None and picture.size != (side, side):
+                    width, height = picture.size
+                    raise InputError(
+                        f"{name} must be an aligned face of {side} x {side} pixels; it has {width} x {height}. "
+                        "Use align_face."
+                    )
                 return _rgb_pixels(picture)
         except (InputError, MemoryError):
             raise

@@ -1,5 +1,6 @@
 """Judges: of networks (verification protocols) and of maps (hiding game, insertion and deletion)."""
 
+from facexai.benchmarks.embeddings import embeddings_once as embeddings_once
 from facexai.benchmarks.hidden_regions import HiddenRegionReport as HiddenRegionReport
 from facexai.benchmarks.hidden_regions import TurnedPair as TurnedPair
 from facexai.benchmarks.hidden_regions import measure_hidden_regions as measure_hidden_regions

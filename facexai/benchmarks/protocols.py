@@ -19,7 +19,7 @@ from facexai.datasets.official import OFFICIAL
 from facexai.datasets.rendered import rendered_once, two_looks
 from facexai.errors import InputError
 from facexai.registry import Registry
-from facexai.rendering import Identity, Nuisance, sample_nuisance
+from facexai.rendering import Identity, Nuisance, sample_nuisance, swap_regions
 from facexai.weights import file_digest
 
 
@@ -56,6 +56,8 @@ class RenderedProtocol:
         seed: of the people. Seeds below 1000 are left to training sets.
         probe_age, gallery_age: smallest and largest age of the face, from 0, smooth, to 1, wrinkled and sagging; any
             where None.
+        alike: so many people in a row share skin and hair, on all images, and each impostor pair shows two of them;
+            with None any two people of a fold make an impostor pair, and hair tells nothing.
     """
 
     name: str
@@ -70,6 +72,7 @@ class RenderedProtocol:
     seed: int = 1000
     probe_age: tuple[float, float] | None = None
     gallery_age: tuple[float, float] | None = None
+    alike: int | None = None
 
     def load(self, *, progress: bool = True) -> VerificationSet:
         """Render on first use, then from the cache."""
@@ -87,7 +90,11 @@ class RenderedProtocol:
         for person in range(self.folds * self.identities):
             rng = np.random.default_rng([self.seed, person])
             sides = (self.probe_yaw, self.probe_age), (self.gallery_yaw, self.gallery_age)
-            for look, (yaw, age) in zip(two_looks(rng), sides, strict=True):
+            looks = two_looks(rng)
+            if self.alike is not None:
+                first, _ = two_looks(np.random.default_rng([self.seed, person - person % self.alike]))
+                looks = (swap_regions(looks[0], first, ["skin", "hair"]),) * 2
+            for look, (yaw, age) in zip(looks, sides, strict=True):
                 for _ in range(self.images):
                     yield look, self._nuisance(rng, yaw, age)
 
@@ -102,11 +109,13 @@ class RenderedProtocol:
         """Probe, gallery, genuine of one fold: all different, drawn with the fold's own seed."""
         rng = np.random.default_rng([self.seed, fold, 0])
         people, images = self.identities, self.images
-        all_pairs = np.arange((people * images) ** 2)
-        probe, gallery = np.divmod(all_pairs, people * images)
+        probe, gallery = np.divmod(np.arange((people * images) ** 2), people * images)
         same = probe // images == gallery // images
+        if self.alike is not None:
+            near = probe // images // self.alike == gallery // images // self.alike
+            probe, gallery, same = probe[near], gallery[near], same[near]
         chosen = np.concatenate(
-            [rng.choice(all_pairs[same == kind], self.pairs, replace=False) for kind in (True, False)]
+            [rng.choice(np.flatnonzero(same == kind), self.pairs, replace=False) for kind in (True, False)]
         )
         return self._row(fold, probe[chosen], 0), self._row(fold, gallery[chosen], 1), same[chosen]
 
@@ -206,6 +215,8 @@ for _protocol in (
     RenderedProtocol("synthetic-cplfw", (0.0, 45.0), (30.0, 75.0), seed=1003),
     RenderedProtocol("synthetic-calfw", (0.0, 20.0), (0.0, 20.0), seed=1004, probe_age=YOUNG, gallery_age=OLD),
     RenderedProtocol("synthetic-agedb", (0.0, 45.0), (0.0, 45.0), seed=1005, probe_age=YOUNG, gallery_age=OLD),
+    RenderedProtocol("synthetic-hard", (0.0, 20.0), (0.0, 20.0), seed=1006, alike=4),
+    RenderedProtocol("synthetic-occluded", (0.0, 20.0), (0.0, 20.0), seed=1007, occlusion=1.0),
 ):
     BENCHMARKS[_protocol.name] = _protocol
 BENCHMARKS["pairs"] = PairListBenchmark()

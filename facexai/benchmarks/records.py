@@ -19,6 +19,7 @@ from facexai.benchmarks.comparison import ScoredPairs, compare
 from facexai.benchmarks.verification import Embedder, VerificationReport, VerificationSet
 from facexai.datasets.ijb import TemplateSet
 from facexai.errors import InputError
+from facexai.weights import model_digest
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pillow")
 PROTOCOL = "squared distances of unit embeddings against insightface's arange(0, 4, 0.01), threshold of the other folds"
@@ -42,15 +43,6 @@ def provenance(model: Embedder, data: VerificationSet | TemplateSet, flip: bool)
             **{name: version(name) for name in LIBRARIES},
         },
     }
-
-
-def model_digest(model: nn.Module) -> str:
-    """sha256 of the weights, by their names."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def pack_pairs(report: VerificationReport, data: VerificationSet) -> dict[str, Any]:

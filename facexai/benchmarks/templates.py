@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from facexai.benchmarks.verification import Embedder, check_scores, embed_all, equal_error_rate, tar_at_far
+from facexai.benchmarks.verification import Embed, Embedder, check_scores, embed_all, equal_error_rate, tar_at_far
 from facexai.datasets.ijb import LooseCrops, TemplateSet, read_ijb
 from facexai.datasets.rendered import loose_framing, rendered_once, two_looks
 from facexai.errors import InputError
@@ -65,6 +65,7 @@ def verify_templates(
     detector_score: bool = True,
     batch_size: int = 64,
     progress: bool = True,
+    embed: Embed = embed_all,
 ) -> TemplateReport:
     """Embed every image, put templates together, score every pair, measure.
 
@@ -75,11 +76,12 @@ def verify_templates(
         detector_score: weigh each image by the score of the detector.
         batch_size: images embedded at once; memory only.
         progress: show a bar.
+        embed: in place of `embed_all`: `embeddings_once` keeps embeddings in the cache.
     """
     start = time.perf_counter()
-    embedding = embed_all(model, data.images, flip=flip, batch_size=batch_size, progress=progress, normalize=False)
+    embedding = embed(model, data.images, flip=flip, batch_size=batch_size, progress=progress, normalize=False)
     if detector_score:
-        embedding *= data.quality[:, None].astype(np.float32)
+        embedding = embedding * data.quality[:, None].astype(np.float32)
     templates = fuse_templates(embedding, data.template, data.media)
     scores = np.empty(len(data.probe))
     for first in range(0, len(scores), CHUNK):

@@ -184,8 +184,30 @@ class VerificationReport:
         }
 
 
+class Embed(Protocol):
+    """`embed_all`, or what gives the same embeddings."""
+
+    def __call__(  # noqa: D102
+        self,
+        model: Embedder,
+        images: np.ndarray | Sequence[Path] | Images,
+        /,
+        *,
+        flip: bool,
+        batch_size: int,
+        progress: bool,
+        normalize: bool = True,
+    ) -> np.ndarray: ...
+
+
 def verify(
-    model: Embedder, data: VerificationSet, *, flip: bool = True, batch_size: int = 64, progress: bool = True
+    model: Embedder,
+    data: VerificationSet,
+    *,
+    flip: bool = True,
+    batch_size: int = 64,
+    progress: bool = True,
+    embed: Embed | None = None,
 ) -> VerificationReport:
     """Embed every image once, score every pair, measure.
 
@@ -195,9 +217,10 @@ def verify(
         flip: sum the head's output over each image and its mirror image.
         batch_size: images embedded at once; memory only.
         progress: show a bar.
+        embed: in place of `embed_all`: `embeddings_once` keeps embeddings in the cache.
     """
     start = time.perf_counter()
-    embedding = embed_all(model, data.images, flip=flip, batch_size=batch_size, progress=progress)
+    embedding = (embed or embed_all)(model, data.images, flip=flip, batch_size=batch_size, progress=progress)
     scores, distance = compare_embeddings(embedding, data.probe, data.gallery)
     return measure(
         scores,
@@ -283,10 +306,9 @@ def read_ahead(images: np.ndarray | Sequence[Path] | Images, batch_size: int, si
     batches = [np.arange(start, min(start + batch_size, len(images))) for start in range(0, len(images), batch_size)]
     with ThreadPoolExecutor(1) as reader:
         waiting = [reader.submit(faces_at, images, rows, size) for rows in batches[:1]]
-        for following in [*batches[1:], None]:
+        for number in range(len(batches)):
             ready = waiting.pop().result()
-            if following is not None:
-                waiting.append(reader.submit(faces_at, images, following, size))
+            waiting += [reader.submit(faces_at, images, rows, size) for rows in batches[number + 1 : number + 2]]
             yield ready
 
 

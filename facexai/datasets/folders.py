@@ -122,14 +122,7 @@ def decode_faces(payloads: Sequence[bytes], names: Sequence[str], size: int = 11
 
 
 def _load_face(source: Path | bytes, size: int, name: str = "") -> np.ndarray:
-    image = load_pixels(source, name)
-    if image.shape[:2] != (size, size):
-        height, width = image.shape[:2]
-        raise InputError(
-            f"{name or source} must be an aligned face of {size} x {size} pixels; it has {width} x {height}. "
-            "Use align_face."
-        )
-    return image
+    return load_pixels(source, name, side=size)
 
 
 def _images(folder: Path) -> list[Path]:
@@ -255,6 +248,10 @@ def find_inside(root: Path, name: str, file: Path) -> Path:
     path = root / name
     if not name or Path(name).is_absolute() or ".." in Path(name).parts:
         raise InputError(f"{file}: image names must lie inside {root}; got '{name}'")
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        there = False
+    if not there:
         raise InputError(f"{file} names an image that is not there: {path}")
     return path

@@ -28,7 +28,7 @@ def read_numbers(file: Path, columns: int, form: str) -> np.ndarray:
         text = file.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}; it must have '{form}' in each line") from None
-    if re.search(rb"[^0-9\s]", text):
+    if re.search(rb"[^0-9\s]|[0-9]{19}", text):
         raise InputError(problem)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

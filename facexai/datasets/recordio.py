@@ -54,6 +54,9 @@ class RecordFile:
         low, high = int(self._offsets.min()), int(self._offsets.max())
         if low < 0 or high + 8 > self.size or (self._offsets % 4).any() or (np.diff(self.keys) == 0).any():
             raise InputError(f"{self.file.with_suffix('.idx')} is not the index of {self.file}; copy both again")
+        order = np.argsort(self._offsets)
+        self._ends = np.empty_like(self._offsets)  # where the next record begins
+        self._ends[order] = np.append(self._offsets[order][1:], self.size)
         self._process, self._handle, self._lock = 0, None, threading.Lock()
 
     def __len__(self) -> int:
@@ -67,18 +70,25 @@ class RecordFile:
 
     def offsets(self, keys: np.ndarray) -> np.ndarray:
         """Where the records of these keys begin."""
+        return self._offsets[self._places(keys)]
+
+    def _places(self, keys: np.ndarray) -> np.ndarray:
         places = np.searchsorted(self.keys, keys)
         wrong = (places == len(self.keys)) | (self.keys[np.minimum(places, len(self.keys) - 1)] != keys)
         if wrong.any():
             raise InputError(f"{self.file} has no record {np.asarray(keys)[wrong][0]}; its index is not complete")
-        return self._offsets[places]
+        return places
 
     def read(self, keys: np.ndarray) -> list[bytes]:
         """The bytes of these records, pieces put together."""
-        return [self._record(int(offset)) for offset in self.offsets(np.asarray(keys))]
+        places = self._places(np.asarray(keys))
+        return [
+            self._record(*ends)
+            for ends in zip(self._offsets[places].tolist(), self._ends[places].tolist(), strict=True)
+        ]
 
-    def _record(self, offset: int) -> bytes:
-        chunk, start = self._bytes(offset, FIRST_READ), offset
+    def _record(self, offset: int, end: int) -> bytes:
+        chunk, start = self._bytes(offset, min(FIRST_READ, end - offset)), offset
         pieces: list[bytes] = []
         while True:
             if offset + 8 > start + len(chunk):
