@@ -367,6 +367,8 @@ def benchmark(
     json: Json = None,
 ) -> None:
     """Measure a model's verification accuracy by the field's protocol: ten folds, flip averaging."""
+    from functools import partial
+
     from facexai.benchmarks import BENCHMARKS, embed_all, embeddings_once, verify, verify_templates
     from facexai.benchmarks.records import pack_pairs, provenance
     from facexai.datasets.ijb import TemplateSet
@@ -384,14 +386,14 @@ def benchmark(
             network = load_pose_invariant(frontalizer, load_network(model) if model else None)
         else:
             network = load_network(model or DEFAULT_MODEL)
-        embed = embeddings_once if cache else embed_all
         data = protocol.load()
+        if isinstance(data, TemplateSet) and (limit is not None or scores):
+            raise InputError(f"{name} has pairs of templates: --limit and --scores are for pairs of images")
+        data = data if limit is None else data.limited(limit)
+        embed = partial(embeddings_once, digest=data.images_sha256) if cache else embed_all
         if isinstance(data, TemplateSet):
-            if limit is not None or scores:
-                raise InputError(f"{name} has pairs of templates: --limit and --scores are for pairs of images")
             report = verify_templates(network, data, flip=flip, embed=embed)
         else:
-            data = data if limit is None else data.limited(limit)
             report = verify(network, data, flip=flip, embed=embed)
             result |= {"scored": pack_pairs(report, data)} if scores else {}
         figures = {"flip": flip, **report.to_json()}

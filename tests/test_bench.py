@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from facexai.bench import bench_explain, bench_hiding_game, explain, hiding_game, networks, timing
+from facexai.bench import bench_explain, bench_hiding_game, embed, explain, hiding_game, networks, records, timing
 from facexai.models import ReconstructionDecoder, build
 
 sys.path.append(str(Path(__file__).parent / "explainers"))
@@ -125,3 +125,26 @@ def test_the_hiding_game_is_mostly_the_network(tiny):
     assert result["images_per_pair"] == 38
     assert 0 < result["forward_share_process"] < 1
     assert result["wall_s_per_pair"] > 0
+
+
+def test_the_evaluation_loop_is_measured_beside_bare_passes(monkeypatch):
+    monkeypatch.setattr(
+        embed, "build", lambda architecture: build("ddfv-iresnet", blocks=(1,) * 4, widths=(4, 4, 8, 8))
+    )
+    monkeypatch.setattr(embed, "peak_of_pairs", lambda pairs, folder: float(pairs))
+    result = embed.bench_embed(images=20, batch_size=8, rounds=1, threads=1)
+    assert result["loop_share_of_bare_wall"] == result["bare_wall_s"] / result["loop_wall_s"]
+    assert result["bare_images_per_s"] == 20 / result["bare_wall_s"]
+    assert result["peak_mb_100000_pairs"] == 100_000
+
+
+def test_a_pack_is_verified_in_a_process_of_its_own_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(embed, "POOL", 4)
+    assert embed.peak_of_pairs(20, tmp_path) > 50
+
+
+def test_records_are_opened_and_read(monkeypatch):
+    result = records.bench_records(records=100, reads=30, images_per_identity=10)
+    assert (result["records"], result["identities"]) == (100, 10)
+    assert 0 < result["peak_mb_before"] <= result["peak_mb"]
+    assert result["random_reads_per_process_s"] > 0

@@ -3,6 +3,8 @@
 import csv
 import hashlib
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,6 +59,11 @@ def pairs_of_fold(fold: int) -> list[tuple[tuple[int, int], tuple[int, int], int
     return [((a, 1), (a, 2), 1), ((b, 2), (b, 3), 1), ((a, 2), (b, 1), 0), ((a, 3), (b, 3), 0)]
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACEXAI_CACHE", str(tmp_path / "cache"))
+
+
 def run(*arguments, capsys) -> dict:
     assert main([*map(str, arguments), "--json", "-"]) == 0, capsys.readouterr().err
     return json.loads(capsys.readouterr().out)
@@ -100,7 +107,7 @@ def test_a_pack_that_cannot_be_converted_leaves_nothing(tmp_path, capsys):
     write_bin_pack(tmp_path / "x.bin", [b"noise", b"other"], [True])
     line = refused("convert", tmp_path / "x.bin", "--out", tmp_path / "out", capsys=capsys)
     assert "image 0 is no JPEG, PNG, WebP or BMP" in line
-    assert [path.name for path in tmp_path.iterdir()] == ["x.bin"]
+    assert {path.name for path in tmp_path.iterdir()} <= {"x.bin", "cache"}
 
 
 def test_files_that_a_benchmark_does_not_take_are_refused(faces, pack, capsys):
@@ -164,3 +171,29 @@ def test_two_results_are_compared(faces, pack, tiny, tmp_path, capsys):
     assert same["auc"]["difference"] == 0 and same["mcnemar"]["p_value"] == 1
     assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 0
     assert "McNemar: " in capsys.readouterr().out
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif("FACEXAI_REALDATA" not in os.environ, reason="FACEXAI_REALDATA does not name the real faces")
+def test_real_photos_give_the_same_numbers_from_a_list_a_pack_and_its_folder(tiny, tmp_path, capsys):
+    root = Path(os.environ["FACEXAI_REALDATA"])
+    with open(root / "lfw_pairs.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["fold"] in "01"][::15]
+    with open(tmp_path / "pairs.csv", "w", newline="") as file:
+        table = csv.DictWriter(file, ["name1", "name2", "same"], extrasaction="ignore")
+        table.writeheader()
+        table.writerows(rows)
+    payloads = ((root / "lfw" / row[side]).read_bytes() for row in rows for side in ("name1", "name2"))
+    pack = write_bin_pack(tmp_path / "lfw.bin", payloads, [row["same"] == "1" for row in rows])
+    assert main(["convert", str(pack), "--out", str(tmp_path / "folder")]) == 0
+    capsys.readouterr()
+    results = [
+        run("benchmark", "pairs", *files, "--model", tiny, "--no-cache", capsys=capsys)
+        for files in (
+            ("--pairs", tmp_path / "pairs.csv", "--images", root / "lfw"),
+            ("--bin", pack),
+            ("--pairs", tmp_path / "folder" / "pairs.csv", "--images", tmp_path / "folder"),
+        )
+    ]
+    assert results[0]["pairs"] == 80
+    assert [[result[key] for key in FIGURES] for result in results[1:]] == [[results[0][key] for key in FIGURES]] * 2

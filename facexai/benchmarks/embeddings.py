@@ -25,8 +25,9 @@ def embeddings_once(
     batch_size: int = 64,
     progress: bool = True,
     normalize: bool = True,
+    digest: str | None = None,
 ) -> np.ndarray:
-    """What `embed_all` gives, from the cache where it is there; arguments as there.
+    """What `embed_all` gives, from the cache where it is there; arguments as there, and `images_sha256` of a set.
 
     The key holds the weights and the architecture, the content of the images in their order, the options, and the
     versions of facexai and torch. Only a plain `FaceRecognizer` that `models.build` made is looked up: of other
@@ -40,7 +41,7 @@ def embeddings_once(
     recipe = {
         "model": model_digest(model),
         "architecture": model.architecture,
-        "images": images_digest(images),
+        "images": digest or images_digest(images),
         "flip": flip,
         "normalize": normalize,
         "batch_size": batch_size,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -96,9 +97,14 @@ class VerificationSet:
             identity=None if self.identity is None else self.identity[used],
         )
 
+    @cached_property
+    def images_sha256(self) -> str:
+        """sha256 of the images, in their order."""
+        return images_digest(self.images)
+
     def digests(self) -> dict[str, str]:
         """sha256 of the images, in their order, and of the images with the pairs among them."""
-        images = images_digest(self.images)
+        images = self.images_sha256
         lists = np.stack([self.probe, self.gallery, self.genuine, self.fold]).astype("<i8")
         return {"images_sha256": images, "pairs_sha256": hashlib.sha256(images.encode() + lists.tobytes()).hexdigest()}
 

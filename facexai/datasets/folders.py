@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from tqdm import tqdm
 
 from facexai.errors import InputError
 from facexai.images import load_pixels
@@ -109,8 +110,8 @@ def image_bytes(images: np.ndarray | Sequence[Path] | Images, rows: np.ndarray) 
 def images_digest(images: np.ndarray | Sequence[Path] | Images) -> str:
     """sha256 of the sha256 of each image: one for the same images in the same order, wherever they are stored."""
     whole = hashlib.sha256()
-    for start in range(0, len(images), 64):
-        for content in image_bytes(images, np.arange(start, min(start + 64, len(images)))):
+    for row in tqdm(range(len(images)), desc="hashing", unit="image", disable=None, delay=2):
+        for content in image_bytes(images, np.array([row])):
             whole.update(hashlib.sha256(content).digest())
     return whole.hexdigest()
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -47,9 +48,14 @@ class TemplateSet:
     rendered: bool = False
     source: Mapping[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def images_sha256(self) -> str:
+        """sha256 of the images, in their order."""
+        return images_digest(self.images)
+
     def digests(self) -> dict[str, str]:
         """sha256 of the images, in their order, and of the images with templates and pairs."""
-        images = images_digest(self.images)
+        images = self.images_sha256
         whole = hashlib.sha256(images.encode())
         for numbers in (self.template, self.media, self.probe, self.gallery, self.genuine):
             whole.update(np.ascontiguousarray(numbers, "<i8").tobytes())
