@@ -84,6 +84,8 @@ class Saliency:
 
 def check_image(image: Tensor, role: str) -> None:
     """Raise `InputError` unless `image` is RGB in [-1, 1] of shape (3, H, W), H and W at least 16."""
+    if not isinstance(image, Tensor):
+        raise InputError(f"{role} must be a torch tensor; got {type(image).__name__}. Use facexai.load_image.")
     if image.ndim != 3 or image.shape[0] != 3 or min(image.shape[1:]) < 16:
         raise InputError(
             f"{role} must be one RGB image of shape (3, H, W), at least 16 pixels a side; got {tuple(image.shape)}. "

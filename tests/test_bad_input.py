@@ -17,6 +17,7 @@ from PIL import Image
 from facexai import cli, detection
 from facexai.detection import Detection
 from facexai.errors import InputError
+from facexai.explainers import explain
 from facexai.images import TEMPLATE, load_image
 from facexai.models import build
 from facexai.pairs import FacePair
@@ -132,6 +133,16 @@ def test_images_that_are_not_finite_or_differ_in_size():
         assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="NaN"):
         load_image(torch.full_like(image, float("nan")))
+
+
+def test_other_things_in_the_place_of_a_pair_and_of_a_model():
+    image = torch.zeros(3, 112, 112)
+    with pytest.raises(InputError, match=r"^gallery must be a torch tensor; got ndarray\. Use facexai\.load_image\.$"):
+        FacePair(image, image.numpy())  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^what is explained is a FacePair"):
+        explain((image, image), load_model("tutorial"))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^the model must be a network; got 'tutorial'. Use facexai\.load_model\.$"):
+        explain(FacePair(image, image), "tutorial")  # type: ignore[arg-type]
 
 
 BAD_MODELS = {

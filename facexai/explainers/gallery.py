@@ -5,7 +5,6 @@ further threshold the weighted sum alone.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from facexai.explainers.ddfv import (
     channel_changes,
     channel_vectors,
     fall_of,
+    has_centred_maxima,
     image_residuals,
     pixel_shifts,
     resolve_threshold,
@@ -52,7 +52,7 @@ class PreparedProbe:
 
     Args:
         pooled: head output of the probe. Shape (D,).
-        changes: what ablating each channel adds to it; None for the printed weights F_A x F_B. Shape (C, D).
+        changes: what ablating each channel adds to it; None where the weights are F_A x F_B. Shape (C, D).
         present: which channels it has. Shape (C,), bool.
         features: its last spatial map. Shape (C, h, w).
         residuals: where each channel acts.
@@ -69,11 +69,6 @@ class PreparedProbe:
     threshold: float
     fall: Fall
     options: DDFV
-
-    @cached_property
-    def present_residuals(self) -> ImageResiduals:
-        """Those of the channels that the probe has; no partner moves them."""
-        return self.residuals.part(self.present)
 
     def scores(self, partners: Tensor | Partners) -> Tensor:
         """Cosines with partners. (N, D) -> (N,)."""
@@ -100,12 +95,10 @@ class PreparedProbe:
         weights = weights_in_map(self.weights(partners), self.counted(partners), threshold, self.options.balance)
         if not isinstance(partners, Partners) or self.options.missing != "partner":
             return self.residuals.weighted_sum(weights)
-        maps = self.present_residuals.weighted_sum(weights[:, self.present])
-        shifts = pixel_shifts(self.features[None], partners.cells[:, None], self.residuals.size)[:, 0]  # (N, C, 2)
-        lacking = partners.present & ~self.present
-        for map_, row, shift, missing in zip(maps, weights, shifts, lacking, strict=True):
-            map_ += self.residuals.part(missing).moved(shift[missing]).weighted_sum(row[missing])
-        return maps
+        cells = torch.where(self.present, self.features.flatten(1).argmax(1), partners.cells)  # (N, C)
+        shifts = pixel_shifts(self.features[None], cells[:, None], self.residuals.size)[:, 0]  # (N, C, 2)
+        maps = [self.residuals.moved(shift).weighted_sum(row) for shift, row in zip(shifts, weights, strict=True)]
+        return torch.stack(maps) if maps else self.residuals.weighted_sum(weights)
 
     def counted(self, partners: Tensor | Partners) -> Tensor:
         """Which channels enter the sum; see `DDFV.missing`. Shape (C,) or (N, C), bool."""
@@ -159,14 +152,16 @@ def prepare_probe(probe: Tensor, model: FaceRecognizer, method: str = "ddfv", **
         raise InputError("product weights need the partners' channel maxima, not their embeddings; choose method ddfv")
     with evaluation(FacePair(probe, probe), model):
         features = model.features(probe[None].to(next(model.parameters(), probe)))
+        fall = fall_of(chosen.weight, model)
+        products = chosen.weight == "product" or (fall == "numerator" and has_centred_maxima(model))
         return PreparedProbe(
             pooled=model.pool(features)[0],
-            changes=None if chosen.weight == "product" else channel_changes(model, features[0], chosen),
+            changes=None if products else channel_changes(model, features[0], chosen),
             present=channel_vectors(model, features)[0] > 0,
             features=features[0],
             residuals=image_residuals(features, model.decoder, chosen)[0],
             threshold=resolve_threshold(chosen.threshold, model, channels=features.shape[1]),
-            fall=fall_of(chosen.weight, model),
+            fall=fall,
             options=chosen,
         )
 

@@ -63,6 +63,10 @@ def make_explainer(method: str, **options: Any) -> Explainer:
 @contextmanager
 def evaluation(pair: FacePair, model: FaceRecognizer | PoseInvariantRecognizer) -> Iterator[None]:
     """Eval mode while the block runs, once the pair is known to fit; afterwards each module is back in its own mode."""
+    if not isinstance(pair, FacePair):
+        raise InputError(f"what is explained is a FacePair(probe, gallery); got {type(pair).__name__}")
+    if not isinstance(model, nn.Module):
+        raise InputError(f"the model must be a network; got {model!r:.60}. Use facexai.load_model.")
     size = tuple(pair.probe.shape[1:])
     if size != tuple(model.input_size):
         height, width = model.input_size

@@ -18,14 +18,13 @@ Precision:
     the network of the paper, in units of the maximum.)
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from facexai.errors import InputError
 from facexai.explainers.local_residuals import is_local, local_windows
@@ -74,12 +73,15 @@ class ImageResiduals:
         Returns:
             One map, or one for each row. Shape (H, W) or (N, H, W).
         """
-        if weights.ndim == 1:
-            return self.weighted_sum(weights[None])[0]
-        order, blocks = self._by_corner
-        shares = weights.to(self.windows)[:, order].split([len(block) for _, _, block in blocks], dim=1)
-        summands = ((top, left, share @ block) for (top, left, block), share in zip(blocks, shares, strict=True))
-        return self._placed(len(weights), summands)
+        if weights.ndim == 2:
+            maps = self.windows.new_empty(len(weights), *self.size)
+            for map_, row in zip(maps, weights, strict=True):
+                map_.copy_(self.weighted_sum(row))
+            return maps
+        order, first, corners = self._by_corner
+        summands = weights.to(self.windows)[order]
+        sums = F.embedding_bag(order, self.windows.flatten(1), first, mode="sum", per_sample_weights=summands)
+        return self._placed(corners, sums.view(-1, *self.windows.shape[1:]))
 
     def error_bound(self, weights: Tensor) -> Tensor:
         """How far `weighted_sum(weights)` may lie, in any pixel, from the sum with the channels that were left out.
@@ -100,34 +102,31 @@ class ImageResiduals:
 
     def map(self, channel: int) -> Tensor:
         """The residual of one channel, on the whole image. Shape (H, W)."""
-        top, left = self.corners[channel].tolist()
-        return self._placed(1, [(top, left, self.windows[channel].flatten()[None])])[0]
+        return self._placed(self.corners[channel][None], self.windows[channel][None])
 
     def stack(self) -> Tensor:
         """The residuals of all channels, on the whole image. Shape (C, H, W)."""
         return torch.stack([self.map(channel) for channel in range(len(self))])
 
     @cached_property
-    def _by_corner(self) -> tuple[Tensor, list[tuple[int, int, Tensor]]]:
-        """Channels sorted by corner; for each corner its row, its column and the residuals there, as (n, s * s)."""
+    def _by_corner(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Channels sorted by corner (C,); where each of K corners begins among them (K,); those corners (K, 2)."""
         columns = self.size[1] + self.windows.shape[2]
-        key = self.corners[:, 0] * 2 * columns + self.corners[:, 1]  # one number for each corner
-        key, order = key.sort(stable=True)
+        key, order = (self.corners[:, 0] * 2 * columns + self.corners[:, 1]).sort(stable=True)  # a number a corner
         _, counts = key.unique_consecutive(return_counts=True)
-        counts = counts.tolist()
-        first = [end - count for end, count in zip(accumulate(counts), counts, strict=True)]
-        corners = self.corners[order[first]].tolist()
-        blocks = self.windows.flatten(1)[order].split(counts)
-        return order, [(top, left, block) for (top, left), block in zip(corners, blocks, strict=True)]
+        first = counts.cumsum(0) - counts
+        return order, first, self.corners[order[first]]
 
-    def _placed(self, count: int, summands: Iterable[tuple[int, int, Tensor]]) -> Tensor:
-        """The sum of windows, each at its row and column, cut to the image: (count, s * s) each -> (count, H, W)."""
-        (height, width), (rows, columns) = self.size, self.windows.shape[1:]
-        canvas = self.windows.new_zeros(count, height + 2 * rows, width + 2 * columns)  # one window more on each side
-        for top, left, window in summands:
-            place = canvas[:, rows + top : 2 * rows + top, columns + left : 2 * columns + left]
-            place += window.unflatten(1, (rows, columns))
-        return canvas[:, rows : rows + height, columns : columns + width]
+    def _placed(self, corners: Tensor, windows: Tensor) -> Tensor:
+        """The sum of windows at their corners, cut to the image. (K, 2), (K, s, s) -> (H, W)."""
+        (height, width), (rows, columns) = self.size, windows.shape[1:]
+        places = [(0, 0), *corners.tolist()]
+        above, before = (max(-place[axis] for place in places) for axis in (0, 1))
+        bottom, right = (max(place[axis] for place in places) for axis in (0, 1))
+        canvas = windows.new_zeros(above + max(height, bottom + rows), before + max(width, right + columns))
+        for (top, left), window in zip(places[1:], windows, strict=True):
+            canvas[above + top : above + top + rows, before + left : before + left + columns] += window
+        return canvas[above : above + height, before : before + width]
 
 
 @torch.no_grad()
