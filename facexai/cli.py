@@ -387,9 +387,10 @@ def benchmark(
         else:
             network = load_network(model or DEFAULT_MODEL)
         data = protocol.load()
-        if isinstance(data, TemplateSet) and (limit is not None or scores):
+        if not isinstance(data, TemplateSet):
+            data = data if limit is None else data.limited(limit)
+        elif limit is not None or scores:
             raise InputError(f"{name} has pairs of templates: --limit and --scores are for pairs of images")
-        data = data if limit is None else data.limited(limit)
         embed = partial(embeddings_once, digest=data.images_sha256) if cache else embed_all
         if isinstance(data, TemplateSet):
             report = verify_templates(network, data, flip=flip, embed=embed)

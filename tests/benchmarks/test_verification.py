@@ -50,7 +50,10 @@ def field_evaluate(embeddings, same, folds=10):
     """
     unit = normalize(embeddings)
     gaps = np.subtract(unit[0::2], unit[1::2])
-    dist = np.sum(np.square(gaps), 1)
+    return field_accuracy(np.sum(np.square(gaps), 1), same, folds)
+
+
+def field_accuracy(dist, same, folds=10):
     grid = np.arange(0, 4, 0.01)
     found = np.zeros(folds)
     for number, (train, test) in enumerate(KFold(n_splits=folds, shuffle=False).split(np.arange(len(same)))):
@@ -73,8 +76,7 @@ def test_accuracy_of_embeddings_is_the_fields_to_the_last_digit(seed, pairs):
     first = rng.normal(size=(pairs, 32))
     second = np.where(same[:, None], first, 0) + rng.normal(size=(pairs, 32)) * 1.6
     embeddings = np.stack([first, second], 1).reshape(-1, 32).astype(np.float32) * 7
-    # whole numbers put many distances exactly on the grid's thresholds, where < and <= part
-    if seed % 2:
+    if seed % 2:  # many pairs have one distance
         embeddings = np.sign(embeddings) * 5
     rows = np.arange(2 * pairs)
     scores, distance = compare_embeddings(embeddings, rows[::2], rows[1::2], chunk=37)
@@ -82,6 +84,15 @@ def test_accuracy_of_embeddings_is_the_fields_to_the_last_digit(seed, pairs):
     assert (report.accuracy, report.accuracy_std) == field_evaluate(embeddings.astype(np.float64), same)
     assert report.correct.mean() == pytest.approx(report.accuracy, abs=0.01)
     assert scores == pytest.approx(1 - distance / 2)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pairs_that_lie_on_a_threshold_are_decided_as_in_the_field(seed):
+    rng = np.random.default_rng(seed)
+    same = rng.random(400) < 0.5
+    distance = np.arange(0, 4, 0.01)[rng.integers(0, 100, 400) + np.where(same, 60, 90)]
+    report = measure(1 - distance / 2, same, ten_folds(400), distance=distance)
+    assert (report.accuracy, report.accuracy_std) == field_accuracy(distance, same)
 
 
 def test_the_exact_variant_stands_beside_the_fields():

@@ -104,6 +104,17 @@ def test_workers_open_the_file_for_themselves(packed, method):
         assert all(map(all, pool.starmap(rows_read, [(faces, seed) for seed in range(4)])))
 
 
+def test_a_forked_worker_does_not_move_the_position_in_its_parents_file(packed):
+    faces = RecordFaces(packed)
+    faces.payloads([0])
+    before = faces.records._handle.tell()
+    worker = multiprocessing.get_context("fork").Process(target=faces.payloads, args=([5],))
+    worker.start()
+    worker.join()
+    assert worker.exitcode == 0
+    assert faces.records._handle.tell() == before
+
+
 def test_threads_share_a_file(packed):
     faces = RecordFaces(packed)
     with ThreadPoolExecutor(4) as pool:
