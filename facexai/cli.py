@@ -152,8 +152,10 @@ Align = Annotated[
 ]
 LargestFace = Annotated[bool, typer.Option("--largest-face", help="Of several faces in a photo take the largest.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one option; repeat it.")]
-PairsFile = Annotated[Path | None, typer.Option(metavar="CSV", help="For `pairs`: name1,name2,same[,fold].")]
-ImagesFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="For `pairs`: where the images lie.")]
+PairsFile = Annotated[Path | None, typer.Option(metavar="CSV", help="Your own pairs: name1,name2,same[,fold].")]
+ImagesFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="For --pairs: where the images lie.")]
+RootFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="The official folder of lfw, cfp-fp, ...")]
+PackFile = Annotated[Path | None, typer.Option(metavar="FILE", help="A .bin pack of pairs.")]
 Json = Annotated[
     str | None,
     typer.Option("--json", metavar="FILE", callback=check_json_target, help="Write one JSON object; - is stdout."),
@@ -348,6 +350,8 @@ def decide(probe: str, gallery: str, model: "FaceRecognizer", score: float) -> d
 def benchmark(
     name: Annotated[str, typer.Argument(help="See `facexai list benchmarks`.", show_default=False)],
     model: MaybeModel = None,
+    root: RootFolder = None,
+    bin: PackFile = None,
     pairs: PairsFile = None,
     images: ImagesFolder = None,
     frontalizer: Annotated[
@@ -356,17 +360,25 @@ def benchmark(
     limit: Annotated[int | None, typer.Option(min=40, help="About so many pairs, for a quick look.")] = None,
     flip: Annotated[bool, typer.Option(" /--no-flip", show_default=False, help="Without the mirror images.")] = True,
     record: Annotated[bool, typer.Option("--record", help="Put the figures on the card of a model's folder.")] = False,
+    cache: Annotated[
+        bool, typer.Option(" /--no-cache", show_default=False, help="Embed anew, whatever is in the cache.")
+    ] = True,
+    scores: Annotated[bool, typer.Option("--scores", help="All scores into the JSON, for `facexai compare`.")] = False,
     json: Json = None,
 ) -> None:
     """Measure a model's verification accuracy by the field's protocol: ten folds, flip averaging."""
-    from facexai.benchmarks import verify
+    from functools import partial
+
+    from facexai.benchmarks import BENCHMARKS, embed_all, embeddings_once, verify, verify_templates
+    from facexai.benchmarks.records import pack_pairs, provenance
+    from facexai.datasets.ijb import TemplateSet
     from facexai.weights import record_benchmark
 
     target = frontalizer or model or DEFAULT_MODEL
     if record and not Path(target).is_dir():
         raise InputError(f"--record takes the folder of a model or frontalizer to write to; got {target}")
     with reporting(json) as result:
-        protocol = protocol_called(name, pairs, images)
+        protocol: Any = with_files(BENCHMARKS[name], name, pairs=pairs, images=images, bin=bin, root=root)
         network: Embedder
         if frontalizer:
             from facexai.frontalizations import load_pose_invariant
@@ -375,37 +387,56 @@ def benchmark(
         else:
             network = load_network(model or DEFAULT_MODEL)
         data = protocol.load()
-        report = verify(network, data if limit is None else data.limited(limit), flip=flip)
-        result |= {"model": network.name, "flip": flip} | report.to_json()
+        if not isinstance(data, TemplateSet):
+            data = data if limit is None else data.limited(limit)
+        elif limit is not None or scores:
+            raise InputError(f"{name} has pairs of templates: --limit and --scores are for pairs of images")
+        embed = partial(embeddings_once, digest=data.images_sha256) if cache else embed_all
+        if isinstance(data, TemplateSet):
+            report = verify_templates(network, data, flip=flip, embed=embed)
+        else:
+            report = verify(network, data, flip=flip, embed=embed)
+            result |= {"scored": pack_pairs(report, data)} if scores else {}
+        figures = {"flip": flip, **report.to_json()}
+        result |= {"model": network.name, **figures, **provenance(network, data, flip)}
         print_report(result)
         if record:
-            record_benchmark(target, {key: value for key, value in result.items() if key != "model"})
+            record_benchmark(target, figures)
 
 
 def protocol_called(name: str, pairs: Path | None, images: Path | None) -> "Benchmark":
-    """The benchmark of this name, with the user's own pairs where it takes them."""
-    from dataclasses import replace
+    """The benchmark of pairs of this name, with the user's own files where it takes them."""
+    from facexai.benchmarks import pair_benchmark
 
-    from facexai.benchmarks import BENCHMARKS, PairListBenchmark
+    return with_files(pair_benchmark(name), name, pairs=pairs, images=images)
 
-    protocol = BENCHMARKS[name]
-    if isinstance(protocol, PairListBenchmark):
-        return replace(protocol, pairs=pairs, images=images)
-    if pairs or images:
-        raise InputError(f"--pairs and --images belong to the benchmark 'pairs'; {name} brings its own images")
-    return protocol
+
+def with_files(benchmark: Any, name: str, **options: Path | None) -> Any:
+    """A benchmark with the files of the command line; those that it does not take are refused."""
+    from dataclasses import fields, replace
+
+    given = {option: value for option, value in options.items() if value is not None}
+    if given.keys() - {field.name for field in fields(benchmark) if field.type == Path | None}:
+        options_given = " and ".join(f"--{option}" for option in given)
+        belongs = "its images are rendered" if name.startswith("synthetic") else "see facexai benchmark --help"
+        raise InputError(
+            f"benchmark {name} takes no {options_given}; {belongs}. Your own pairs: facexai benchmark pairs"
+        )
+    return replace(benchmark, **given)
 
 
 def print_report(result: Mapping[str, Any]) -> None:
     """The figures of a verification benchmark."""
     faces = "rendered faces; not to be compared with photos" if result["rendered"] else "photos"
     print(f"{result['benchmark']} ({faces}), model {result['model']}")
-    print(f"accuracy   {result['accuracy']:8.2%} +- {result['accuracy_std']:.2%} over {result['folds']} folds")
+    if "accuracy" in result:
+        print(f"accuracy   {result['accuracy']:8.2%} +- {result['accuracy_std']:.2%} over {result['folds']} folds")
     print(f"AUC        {result['auc']:8.4f}")
     print(f"EER        {result['eer']:8.2%}")
     for far, tar in result["tar"].items():
         print(f"TAR@{far:7}" + (f"{tar:8.2%}" if tar is not None else "       - (too few impostor pairs)"))
-    print(f"threshold  {result['threshold']:8.4f}")
+    if "threshold" in result:
+        print(f"threshold  {result['threshold']:8.4f}")
     print(f"{result['pairs']} pairs in {result['seconds']:.1f} s")
 
 
@@ -431,6 +462,46 @@ def pose_error(
         report = measure_pose_error(network, data)
         result |= report.to_json()
         print(report.table())
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A.json", show_default=False, help="Result with --scores.")],
+    second: Annotated[Path, typer.Argument(metavar="B.json", show_default=False, help="Another on the same pairs.")],
+    json: Json = None,
+) -> None:
+    """What one result gains over another on the same pairs: bootstrap interval of the difference, McNemar's test."""
+    from facexai.benchmarks.records import compare_results, read_scored
+
+    with reporting(json) as result:
+        result |= compare_results(read_scored(first), read_scored(second))
+        print(f"{result['benchmark']}, {result['pairs']} pairs: {result['first']} minus {result['second']}")
+        for metric in ("accuracy", "auc", "eer"):
+            row = result[metric]
+            low, high = row["ci95"]
+            both = f"{row['first']:9.4f} -{row['second']:7.4f}"
+            print(f"{metric:9}{both} ={row['difference']:+8.4f}  [{low:+.4f}, {high:+.4f}]")
+        test = result["mcnemar"]
+        print(f"intervals: 95 %, bootstrap over {result['resampled']}")
+        print(f"McNemar: {test['only_first']} pairs right in the first only, {test['only_second']} in the second only")
+        print(f"p = {test['p_value']:.3g} (exact)")
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(metavar="FILE.bin", help="A .bin pack of pairs.", show_default=False)],
+    out: Out,
+    json: Json = None,
+) -> None:
+    """Turn a .bin pack into a folder of its images, bit by bit as they are, and pairs.csv."""
+    from facexai.datasets.unpack import unpack_bin
+
+    with reporting(json) as result:
+        refuse_used_folder(out)
+        with staged(out) as folder:
+            result |= unpack_bin(file, folder)
+        print(f"{result['pairs']} pairs of {result['images']} images: {out / 'pairs.csv'}")
+        result |= {"out": str(out)}
 
 
 # Judges of maps
@@ -505,7 +576,7 @@ def localize(
     from facexai.benchmarks import PairListBenchmark, localization
 
     with reporting(json) as result:
-        data = PairListBenchmark(pairs, images).load() if pairs or images else None
+        data = PairListBenchmark(pairs=pairs, images=images).load() if pairs or images else None
         judge = localization(preset, data)
         judge = replace(judge, source=with_settings(judge.source, settings))
         result |= judge_maps(preset, lambda: judge, model, methods, limit)
@@ -1002,6 +1073,26 @@ def bench_frontalize(json: Json = None) -> None:
 def bench_hiding_game(json: Json = None) -> None:
     """Share of the hiding game's time that the network takes."""
     measured("hiding_game", json)
+
+
+@bench_app.command("embed")
+def bench_embed(json: Json = None) -> None:
+    """Images a second of the evaluation loop and of bare forward passes; memory with many pairs."""
+    from facexai.bench.embed import bench_embed
+
+    with reporting(json) as result:
+        result |= bench_embed()
+        print_measures(result)
+
+
+@bench_app.command("records")
+def bench_records(json: Json = None) -> None:
+    """RecordIO: seconds to open a million records, random reads a second, memory."""
+    from facexai.bench.records import bench_records
+
+    with reporting(json) as result:
+        result |= bench_records()
+        print_measures(result)
 
 
 @bench_app.command("render")

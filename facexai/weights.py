@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from facexai.errors import InputError
 from facexai.models import ARCHITECTURES, FaceRecognizer, build
@@ -114,6 +115,21 @@ def write_atomically(path: Path, payload: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def file_digest(file: Path) -> str:
+    """sha256 of a file, read piece by piece."""
+    with open(file, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def model_digest(model: nn.Module) -> str:
+    """sha256 of the weights, by their names."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def write_weights(directory: Path, parts: dict[str, dict[str, Tensor]], *, half: bool = False) -> dict[str, str]:
@@ -227,6 +243,8 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
     """
     if not file.is_file():
         raise InputError(f"no weights file {file}; give the path of a PyTorch state dict")
+    if unpacks_to_more(file):
+        raise InputError(f"{file} unpacks to more than it holds, which no PyTorch file does; take it from its source")
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever torch's unpickler stumbles over in a foreign file
@@ -239,6 +257,15 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{file} holds no state dict; export it with torch.save(model.state_dict(), ...)")
     return state
+
+
+def unpacks_to_more(file: Path) -> bool:
+    """Whether a zip archive is compressed: PyTorch's are not, and a small one could fill the memory."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return sum(entry.file_size for entry in archive.infolist()) > file.stat().st_size
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
 
 
 def _rename(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -11,10 +11,12 @@ from facexai.bench import (
     bench_explain,
     bench_frontalize,
     bench_hiding_game,
+    embed,
     explain,
     frontalize,
     hiding_game,
     networks,
+    records,
     timing,
 )
 from facexai.models import ReconstructionDecoder, build
@@ -178,3 +180,26 @@ def test_the_seconds_of_stage_2_are_those_of_its_epochs_times_their_number(monke
     monkeypatch.setattr(frontalize, "prepare", lambda *_: None)
     seconds = frontalize.stage_2_seconds("paper-fspfm-2", "32-true", (None, None), measured=2)
     assert seconds == {"process_s": 2 * 3 * 25, "wall_s": 2 * 2 * 3 * 25}
+
+
+def test_the_evaluation_loop_is_measured_beside_bare_passes(monkeypatch):
+    monkeypatch.setattr(
+        embed, "build", lambda architecture: build("ddfv-iresnet", blocks=(1,) * 4, widths=(4, 4, 8, 8))
+    )
+    monkeypatch.setattr(embed, "peak_of_pairs", lambda pairs, folder: float(pairs))
+    result = embed.bench_embed(images=20, batch_size=8, rounds=1, threads=1)
+    assert result["loop_share_of_bare_wall"] == result["bare_wall_s"] / result["loop_wall_s"]
+    assert result["bare_images_per_s"] == 20 / result["bare_wall_s"]
+    assert result["peak_mb_100000_pairs"] == 100_000
+
+
+def test_a_pack_is_verified_in_a_process_of_its_own_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(embed, "POOL", 4)
+    assert embed.peak_of_pairs(20, tmp_path) > 50
+
+
+def test_records_are_opened_and_read(monkeypatch):
+    result = records.bench_records(records=100, reads=30, images_per_identity=10)
+    assert (result["records"], result["identities"]) == (100, 10)
+    assert 0 < result["peak_mb_before"] <= result["peak_mb"]
+    assert result["random_reads_per_process_s"] > 0

@@ -8,12 +8,11 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from facexai.cache import cache_folder
+from facexai.cache import cache_folder, save_array
 from facexai.images import CROP_SIZE
 from facexai.pose import Pose
 from facexai.rendering import Identity, Nuisance, render_many, sample_identity, sample_nuisance, swap_regions
@@ -159,21 +158,10 @@ def rendered_once(
     file = cache_folder() / "rendered" / f"{key}.npy"
     if not file.is_file():
         images = render_many(list(jobs()), workers or os.cpu_count() or 1, progress=progress, labels=labels)
-        _save(file, images)
+        save_array(file, images)
     return np.load(file, mmap_mode="r")
 
 
 def versioned(recipe: dict[str, Any]) -> dict[str, Any]:
     """The recipe with the version of the renderer: what is kept of rendered images, pixels or features, depends on."""
     return {"appearance": APPEARANCE, **recipe}
-
-
-def _save(file: Path, images: np.ndarray) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as handle:
-            np.save(handle, images)
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)

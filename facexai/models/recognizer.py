@@ -74,10 +74,12 @@ class FaceRecognizer(nn.Module):
             images: aligned faces in [-1, 1].
             flip: add the head's output on the mirrored images before normalising (insightface's `verification.py`).
         """
+        return F.normalize(self.unnormalized(images, flip=flip))
+
+    def unnormalized(self, images: Tensor, *, flip: bool = False) -> Tensor:
+        """Embeddings before they are brought to unit length, as templates sum them. (N, 3, H, W) -> (N, D)."""
         pooled = self.pool(self.features(images))
-        if flip:
-            pooled = pooled + self.pool(self.features(images.flip(3)))
-        return F.normalize(pooled)
+        return pooled + self.pool(self.features(images.flip(3))) if flip else pooled
 
     def reconstruct(self, features: Tensor) -> Tensor:
         """Faces from feature maps. (N, C, h, w) -> (N, 3, H, W)."""

@@ -22,7 +22,7 @@ class DDFVConfig:
     start: str = ""  # a model of that architecture, as `load_model` takes it, to go on from; random weights without
 
     # the data: an identity folder, or rendered faces where `images` is empty
-    images: str = ""  # IV.A: MS1Mv2, unpacked as one folder an identity
+    images: str = ""  # IV.A: MS1Mv2, as insightface packs it (train.rec) or as one folder an identity
     identities: int = 500  # rendered faces only, as are the next two
     images_per_identity: int = 20
     data_seed: int = 1
@@ -164,7 +164,7 @@ class PretrainConfig:
     limit: float = 0.0  # degrees of yaw up to which a face passes the frontalizer by; not in the paper
 
     # the data: an identity folder, or rendered faces in all poses where `images` is empty
-    images: str = ""  # 4.1.1: MS1M and MS1M-Pose-Sim, unpacked as one folder an identity
+    images: str = ""  # 4.1.1: MS1M and MS1M-Pose-Sim, as train.rec or as one folder an identity
     identities: int = 500  # rendered faces only, as are the next three
     images_per_identity: int = 20
     data_seed: int = 1

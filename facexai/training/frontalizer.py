@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from facexai.cache import cache_folder
-from facexai.datasets import IdentityFolder, PoseFolder
+from facexai.datasets import PoseFolder, identity_faces
 from facexai.datasets.features import Images, PoseFeatures, extract_features, features_once
 from facexai.datasets.frontal_profile import RenderedFrontalProfiles
 from facexai.datasets.rendered import versioned
@@ -100,7 +100,7 @@ def cross_pose_faces(
         )
         return _sorted(config, features, rendered.identity, rendered.pose), words
     size = recognizer.input_size[0]
-    folder = PoseFolder(config.images, config.poses, size) if config.poses else IdentityFolder(config.images, size)
+    folder = PoseFolder(config.images, config.poses, size) if config.poses else identity_faces(config.images, size)
     features = extract_features(recognizer, estimator, folder, progress=progress)
     angles = folder.poses if isinstance(folder, PoseFolder) else features.angles[:, 0].numpy()
     return _sorted(config, features, folder.identity, angles), f"{config.images}: {len(folder)} images"

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facexai.datasets import IdentityFolder, RenderedFaces
+from facexai.datasets import RenderedFaces, identity_faces
 from facexai.errors import InputError
 from facexai.frontalizations import RECOGNIZER_FOLDER, network_digests, save_frontalization
 from facexai.losses import ArcFaceLoss
@@ -119,7 +119,7 @@ def train_pose_invariant(
 
 def _training_set(config: PretrainConfig, progress: bool) -> tuple[Images, np.ndarray]:
     if config.images:
-        folder = IdentityFolder(config.images)
+        folder = identity_faces(config.images)
         return folder, folder.identity
     faces = RenderedFaces(config.identities, config.images_per_identity, config.data_seed, frontal=config.frontal)
     return faces.images(progress=progress), faces.identity  # type: ignore[return-value]
