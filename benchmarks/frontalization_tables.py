@@ -6,13 +6,16 @@ r"""The three tables of the FSPFM paper, run again: every module on one frozen r
 
 `rendered` trains on rendered people and measures on the rendered twins. `photographs` cross-validates over the folds of
 CFP that you have: a module is measured on people whom neither its training nor its early stopping has seen. Each writes
-one JSON; features are kept in facexai's cache, so a second run takes minutes.
+one JSON; features are kept in facexai's cache and scores in DIR/scores, so a second run takes minutes, and rows that
+are asked for later (`--rows "fspfm, yaw;agpm-published"`) are trained alone. Name all rows that the JSON is to hold.
 """
 
 import argparse
 import csv
+import hashlib
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +25,15 @@ import torch
 from tqdm import tqdm
 
 from facexai.benchmarks import BENCHMARKS, VerificationSet
+from facexai.benchmarks.by_yaw import compare_by_yaw
 from facexai.benchmarks.comparison import ScoredPairs, compare
 from facexai.datasets import load_faces
 from facexai.datasets.features import PoseFeatures
+from facexai.datasets.rendered import versioned
+from facexai.models import FaceRecognizer
 from facexai.models.frontalizers import CONTROLS, Frontalization
-from facexai.pose_networks import load_pose_network
+from facexai.pose_networks import PoseNetwork, load_pose_network
+from facexai.results.__main__ import rounded
 from facexai.training import FinetuneConfig, override, preset
 from facexai.training.cross_pose import CrossPoseFaces
 from facexai.training.finetune import finetune
@@ -41,6 +48,8 @@ TWINS = (
     "synthetic-agedb",
     "synthetic-cfp-ff",
 )
+BY_YAW = "synthetic-yaw"
+YAW_ROWS = "wccn", "dream", "agpm", "fspfm", "fspfm, ADA"
 
 # What each row changes in the preset. Names: MODULE, LOSS.
 ROWS: dict[str, list[str]] = {
@@ -70,7 +79,9 @@ ROWS: dict[str, list[str]] = {
     "fspfm, no pose": ["frontalizer=fspfm:block=prelu:width=4:gate=none"],
     "fspfm, yaw": ["frontalizer=fspfm:block=prelu:width=4:yaw_only=true"],
     "fspfm, printed block": ["frontalizer=fspfm"],
+    "fspfm-paper": ["preset=paper-fspfm-2"],  # all settings as printed
 }
+FEWER_SEEDS = {"fspfm-paper": 1}  # ten times the steps of the others
 BASELINES = ("raw", "wccn", "dream", "fspfm")
 
 
@@ -81,7 +92,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", default=";".join(ROWS), help="names out of the list above, with ; between them")
-    parser.add_argument("--twins", default=",".join(TWINS), help="rendered benchmarks")
+    parser.add_argument("--twins", default=",".join((*TWINS, BY_YAW)), help="rendered benchmarks")
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
     parser.add_argument("--model", default="tutorial")
     parser.add_argument("--pose-network", default="hopenet-tutorial")
@@ -93,13 +104,16 @@ def main() -> None:
     arguments.rows = arguments.rows.split(";")
     arguments.out.mkdir(parents=True, exist_ok=True)
     report = rendered(arguments) if arguments.faces == "rendered" else photographs(arguments)
-    write_atomically(arguments.out / f"frontalization-{arguments.faces}.json", json.dumps(report, indent=1).encode())
+    text = json.dumps(rounded(report), indent=1)
+    write_atomically(arguments.out / f"frontalization-{arguments.faces}.json", text.encode())
 
 
 def configured(arguments: argparse.Namespace, row: str, seed: int) -> FinetuneConfig:
     """The settings of one run of a row."""
-    given = [f"model={arguments.model}", f"pose_network={arguments.pose_network}", *arguments.settings, *ROWS[row]]
-    return replace(override(preset("tutorial-fspfm", FinetuneConfig), given), seed=seed)
+    changes = dict(change.partition("=")[::2] for change in ROWS[row])
+    start = preset(changes.pop("preset", "tutorial-fspfm"), FinetuneConfig)
+    given = [f"model={arguments.model}", f"pose_network={arguments.pose_network}", *arguments.settings]
+    return replace(override(start, [*given, *(f"{key}={value}" for key, value in changes.items())]), seed=seed)
 
 
 def rendered(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -109,33 +123,70 @@ def rendered(arguments: argparse.Namespace) -> dict[str, Any]:
     faces, words = cross_pose_faces(config, recognizer, estimator)
     learning, held_out = split_people(faces, config.held_out)
     sets = {name: BENCHMARKS[name].load() for name in arguments.twins.split(",")}
-    features = {
-        name: cached_features(["protocol", name, len(data.probe)], data.images, recognizer, estimator)  # type: ignore[arg-type]
-        for name, data in sets.items()
-    }
-    modules: dict[str, list[Frontalization]] = {
-        name: [Frontalization(fit_centring(name, learning), limit=None)]
-        for name in CONTROLS  # type: ignore[arg-type]
+    features = {name: rendered_features(name, data, recognizer, estimator) for name, data in sets.items()}
+
+    def scores_of(module: Frontalization) -> dict[str, np.ndarray]:
+        return {name: module_scores(module, features[name], data) for name, data in sets.items()}
+
+    runs: dict[str, list[dict[str, np.ndarray]]] = {
+        "raw": [{name: raw_scores(features[name], data) for name, data in sets.items()}],
+        **{name: [scores_of(Frontalization(fit_centring(name, learning), limit=None))] for name in CONTROLS},  # type: ignore[arg-type]
     }
     for row in tqdm(arguments.rows, desc="rows"):
-        modules[row] = [trained(configured(arguments, row, 42 + k), learning, held_out) for k in range(arguments.seeds)]
-    scores = {name: {"raw": [raw_scores(features[name], data)]} for name, data in sets.items()}
-    for name, data in sets.items():
-        for row, runs in modules.items():
-            scores[name][row] = [module_scores(run, features[name], data) for run in runs]
-    tables = {}
+        settings = [configured(arguments, row, 42 + k) for k in range(FEWER_SEEDS.get(row, arguments.seeds))]
+        runs[row] = [
+            kept(arguments.out / "scores", one, sets, lambda one=one: scores_of(trained(one, learning, held_out)))
+            for one in settings
+        ]
+    tables: dict[str, Any] = {}
     for name, data in sets.items():
         assert data.identity is not None
         people = np.stack([data.identity[data.probe], data.identity[data.gallery]], 1)
-        tables[name] = compared(scores[name], ScoredPairs(data.genuine, data.fold, people))
-    return {
+        pairs = ScoredPairs(data.genuine, data.fold, people)
+        tables[name] = compared({row: [run[name] for run in of] for row, of in runs.items()}, pairs)
+    report = {
         "benchmark": "frontalization",
         "asked": {"model": arguments.model, "pose_network": arguments.pose_network, "settings": arguments.settings},
         "rendered": True,
         "data": words,
         "seeds": [42 + k for k in range(arguments.seeds)],
-        "rows": {row: {name: tables[name][row] for name in tables} for row in ("raw", *modules)},
+        "rows": {row: {name: tables[name][row] for name in tables} for row in runs},
     }
+    if BY_YAW in sets:
+        data, shown = sets[BY_YAW], [row for row in ("raw", *YAW_ROWS) if row in runs]
+        assert data.identity is not None
+        people = np.stack([data.identity[data.probe], data.identity[data.gallery]], 1)
+        yaw = BENCHMARKS[BY_YAW].poses()[data.probe, 0]  # type: ignore[attr-defined]
+        scores = {row: [run[BY_YAW] for run in runs[row]] for row in shown}
+        binned = compare_by_yaw(scores, ScoredPairs(data.genuine, data.fold, people), yaw, "raw")
+        report["by_yaw"] = {"protocol": BY_YAW, "yaw": "of the probe, exact", **binned}
+    return report
+
+
+def rendered_features(
+    name: str, data: VerificationSet, recognizer: FaceRecognizer, estimator: PoseNetwork
+) -> PoseFeatures:
+    """Features of the images of a rendered benchmark."""
+    recipe = versioned(BENCHMARKS[name].recipe)  # type: ignore[attr-defined]
+    return cached_features(recipe, data.images, recognizer, estimator)  # type: ignore[arg-type]
+
+
+def kept(
+    folder: Path, config: FinetuneConfig, names: Iterable[str], make: Callable[[], dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """Scores of one run by benchmark, from `folder`, or made and put there: a run that is added meets those before."""
+    key = hashlib.sha256(json.dumps(config.to_json(), sort_keys=True).encode()).hexdigest()[:16]
+    file = folder / f"{key}.npz"
+    if file.is_file():
+        with np.load(file) as stored:
+            if set(names) <= set(stored.files):
+                return {name: stored[name] for name in names}
+    scores = make()
+    folder.mkdir(exist_ok=True)
+    with io.BytesIO() as buffer:
+        np.savez(buffer, **scores)  # type: ignore[arg-type]
+        write_atomically(file, buffer.getvalue())
+    return scores
 
 
 def trained(config: FinetuneConfig, learning: CrossPoseFaces, held_out: CrossPoseFaces) -> Frontalization:
@@ -211,12 +262,18 @@ def photographs(arguments: argparse.Namespace) -> dict[str, Any]:
             for name in sets:
                 scores[name].setdefault(row, []).append(runs[name])
     chosen = [int(x) for x in arguments.folds.split(",")] if arguments.folds else folds
-    tables = {}
+    tables, by_yaw = {}, {}
     for name, data in sets.items():
-        kept = np.isin(data.fold, chosen)
-        people = np.stack([person[data.probe], person[data.gallery]], 1)[kept]
-        cut = {row: [run[kept] for run in runs] for row, runs in scores[name].items()}
-        tables[name] = compared(cut, ScoredPairs(data.genuine[kept], data.fold[kept], people))
+        reported = np.isin(data.fold, chosen)
+        people = np.stack([person[data.probe], person[data.gallery]], 1)[reported]
+        cut = {row: [run[reported] for run in runs] for row, runs in scores[name].items()}
+        tables[name] = compared(cut, ScoredPairs(data.genuine[reported], data.fold[reported], people))
+        if name == "cfp-fp":
+            turned = features.angles[:, 0, 0].abs().numpy()
+            yaw = np.maximum(turned[data.probe], turned[data.gallery])[reported]
+            shown = {row: cut[row] for row in ("raw", *YAW_ROWS) if row in cut}
+            binned = compare_by_yaw(shown, ScoredPairs(data.genuine[reported], data.fold[reported], people), yaw, "raw")
+            by_yaw = {"protocol": name, "yaw": "of the profile, estimated", **binned}
     return {
         "benchmark": "frontalization",
         "asked": {"model": recognizer.name, "pose_network": estimator.name, "settings": arguments.settings},
@@ -224,6 +281,7 @@ def photographs(arguments: argparse.Namespace) -> dict[str, Any]:
         "data": f"CFP, cross-validated over {len(folds)} folds, reported on {chosen}",
         "seeds": [42 + k for k in range(arguments.seeds)],
         "rows": {row: {name: tables[name][row] for name in tables} for row in ("raw", *rows)},
+        "by_yaw": by_yaw,
     }
 
 

@@ -5,16 +5,16 @@
 set -eu
 model=$1 out=$2 lfw=$3 lfw_pairs=$4 cfp=$5 cfp_pairs=$6
 
-methods=ddfv,ddfv-paper,ddfv-gradient,max-pool,gradient,grad-cam,grad-cam++,stylianou,excitation-backprop,xssab
+methods=ddfv,ddfv-paper,ddfv-gradient,max-pool,gradient,input-x-gradient,grad-cam,grad-cam++,stylianou,excitation-backprop,xssab
 methods=$methods,random,centre,mean-map,edges,detail
 mkdir -p "$out"
 facexai localize patch --pairs "$lfw_pairs" --images "$lfw" --model "$model" --set partner=self \
-    --limit 120 --methods $methods,input-x-gradient,smoothgrad@12 --json "$out/localize-patch.json"
+    --limit 300 --methods $methods --json "$out/localize-patch.json"
 facexai hiding-game pairs --pairs "$lfw_pairs" --images "$lfw" --model "$model" \
-    --limit 120 --methods $methods --json "$out/hiding-game-lfw.json"
+    --limit 500 --methods $methods --json "$out/hiding-game-lfw.json"
 facexai hiding-game pairs --pairs "$cfp_pairs" --images "$cfp" --model "$model" \
-    --limit 100 --methods $methods --json "$out/hiding-game-cfp-fp.json"
+    --limit 500 --methods $methods --json "$out/hiding-game-cfp-fp.json"
 facexai insertion-deletion pairs --pairs "$lfw_pairs" --images "$lfw" --model "$model" \
-    --limit 60 --methods $methods --json "$out/insertion-deletion-lfw.json"
+    --limit 200 --methods $methods --json "$out/insertion-deletion-lfw.json"
 facexai sanity pairs --pairs "$lfw_pairs" --images "$lfw" --model "$model" \
-    --limit 10 --methods $methods --json "$out/sanity-lfw.json"
+    --limit 12 --methods $methods --json "$out/sanity-lfw.json"

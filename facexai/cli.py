@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from facexai.models import FaceRecognizer
     from facexai.models.hopenet import PoseEstimator
     from facexai.pairs import FacePair, Saliency
-    from facexai.training import DDFVConfig, DecoderConfig, HopeNetConfig, XCosConfig
+    from facexai.training import DDFVConfig, DecoderConfig, HopeNetConfig, PretrainConfig, XCosConfig
 
 # click's class, or the copy of click inside newer releases of typer
 UsageError = typer.BadParameter.__mro__[1]
@@ -152,8 +152,10 @@ Align = Annotated[
 ]
 LargestFace = Annotated[bool, typer.Option("--largest-face", help="Of several faces in a photo take the largest.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one option; repeat it.")]
-PairsFile = Annotated[Path | None, typer.Option(metavar="CSV", help="For `pairs`: name1,name2,same[,fold].")]
-ImagesFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="For `pairs`: where the images lie.")]
+PairsFile = Annotated[Path | None, typer.Option(metavar="CSV", help="Your own pairs: name1,name2,same[,fold].")]
+ImagesFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="For --pairs: where the images lie.")]
+RootFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="The official folder of lfw, cfp-fp, ...")]
+PackFile = Annotated[Path | None, typer.Option(metavar="FILE", help="A .bin pack of pairs.")]
 Json = Annotated[
     str | None,
     typer.Option("--json", metavar="FILE", callback=check_json_target, help="Write one JSON object; - is stdout."),
@@ -349,6 +351,8 @@ def decide(probe: str, gallery: str, model: "FaceRecognizer", score: float) -> d
 def benchmark(
     name: Annotated[str, typer.Argument(help="See `facexai list benchmarks`.", show_default=False)],
     model: MaybeModel = None,
+    root: RootFolder = None,
+    bin: PackFile = None,
     pairs: PairsFile = None,
     images: ImagesFolder = None,
     frontalizer: Annotated[
@@ -357,17 +361,25 @@ def benchmark(
     limit: Annotated[int | None, typer.Option(min=40, help="About so many pairs, for a quick look.")] = None,
     flip: Annotated[bool, typer.Option(" /--no-flip", show_default=False, help="Without the mirror images.")] = True,
     record: Annotated[bool, typer.Option("--record", help="Put the figures on the card of a model's folder.")] = False,
+    cache: Annotated[
+        bool, typer.Option(" /--no-cache", show_default=False, help="Embed anew, whatever is in the cache.")
+    ] = True,
+    scores: Annotated[bool, typer.Option("--scores", help="All scores into the JSON, for `facexai compare`.")] = False,
     json: Json = None,
 ) -> None:
     """Measure a model's verification accuracy by the field's protocol: ten folds, flip averaging."""
-    from facexai.benchmarks import verify
+    from functools import partial
+
+    from facexai.benchmarks import BENCHMARKS, embed_all, embeddings_once, verify, verify_templates
+    from facexai.benchmarks.records import pack_pairs, provenance
+    from facexai.datasets.ijb import TemplateSet
     from facexai.weights import record_benchmark
 
     target = frontalizer or model or DEFAULT_MODEL
     if record and not Path(target).is_dir():
         raise InputError(f"--record takes the folder of a model or frontalizer to write to; got {target}")
     with reporting(json) as result:
-        protocol = protocol_called(name, pairs, images)
+        protocol: Any = with_files(BENCHMARKS[name], name, pairs=pairs, images=images, bin=bin, root=root)
         network: Embedder
         if frontalizer:
             from facexai.frontalizations import load_pose_invariant
@@ -376,37 +388,56 @@ def benchmark(
         else:
             network = load_network(model or DEFAULT_MODEL)
         data = protocol.load()
-        report = verify(network, data if limit is None else data.limited(limit), flip=flip)
-        result |= {"model": network.name, "flip": flip} | report.to_json()
+        if not isinstance(data, TemplateSet):
+            data = data if limit is None else data.limited(limit)
+        elif limit is not None or scores:
+            raise InputError(f"{name} has pairs of templates: --limit and --scores are for pairs of images")
+        embed = partial(embeddings_once, digest=data.images_sha256) if cache else embed_all
+        if isinstance(data, TemplateSet):
+            report = verify_templates(network, data, flip=flip, embed=embed)
+        else:
+            report = verify(network, data, flip=flip, embed=embed)
+            result |= {"scored": pack_pairs(report, data)} if scores else {}
+        figures = {"flip": flip, **report.to_json()}
+        result |= {"model": network.name, **figures, **provenance(network, data, flip)}
         print_report(result)
         if record:
-            record_benchmark(target, {key: value for key, value in result.items() if key != "model"})
+            record_benchmark(target, figures)
 
 
 def protocol_called(name: str, pairs: Path | None, images: Path | None) -> "Benchmark":
-    """The benchmark of this name, with the user's own pairs where it takes them."""
-    from dataclasses import replace
+    """The benchmark of pairs of this name, with the user's own files where it takes them."""
+    from facexai.benchmarks import pair_benchmark
 
-    from facexai.benchmarks import BENCHMARKS, PairListBenchmark
+    return with_files(pair_benchmark(name), name, pairs=pairs, images=images)
 
-    protocol = BENCHMARKS[name]
-    if isinstance(protocol, PairListBenchmark):
-        return replace(protocol, pairs=pairs, images=images)
-    if pairs or images:
-        raise InputError(f"--pairs and --images belong to the benchmark 'pairs'; {name} brings its own images")
-    return protocol
+
+def with_files(benchmark: Any, name: str, **options: Path | None) -> Any:
+    """A benchmark with the files of the command line; those that it does not take are refused."""
+    from dataclasses import fields, replace
+
+    given = {option: value for option, value in options.items() if value is not None}
+    if given.keys() - {field.name for field in fields(benchmark) if field.type == Path | None}:
+        options_given = " and ".join(f"--{option}" for option in given)
+        belongs = "its images are rendered" if name.startswith("synthetic") else "see facexai benchmark --help"
+        raise InputError(
+            f"benchmark {name} takes no {options_given}; {belongs}. Your own pairs: facexai benchmark pairs"
+        )
+    return replace(benchmark, **given)
 
 
 def print_report(result: Mapping[str, Any]) -> None:
     """The figures of a verification benchmark."""
     faces = "rendered faces; not to be compared with photos" if result["rendered"] else "photos"
     print(f"{result['benchmark']} ({faces}), model {result['model']}")
-    print(f"accuracy   {result['accuracy']:8.2%} +- {result['accuracy_std']:.2%} over {result['folds']} folds")
+    if "accuracy" in result:
+        print(f"accuracy   {result['accuracy']:8.2%} +- {result['accuracy_std']:.2%} over {result['folds']} folds")
     print(f"AUC        {result['auc']:8.4f}")
     print(f"EER        {result['eer']:8.2%}")
     for far, tar in result["tar"].items():
         print(f"TAR@{far:7}" + (f"{tar:8.2%}" if tar is not None else "       - (too few impostor pairs)"))
-    print(f"threshold  {result['threshold']:8.4f}")
+    if "threshold" in result:
+        print(f"threshold  {result['threshold']:8.4f}")
     print(f"{result['pairs']} pairs in {result['seconds']:.1f} s")
 
 
@@ -432,6 +463,46 @@ def pose_error(
         report = measure_pose_error(network, data)
         result |= report.to_json()
         print(report.table())
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A.json", show_default=False, help="Result with --scores.")],
+    second: Annotated[Path, typer.Argument(metavar="B.json", show_default=False, help="Another on the same pairs.")],
+    json: Json = None,
+) -> None:
+    """What one result gains over another on the same pairs: bootstrap interval of the difference, McNemar's test."""
+    from facexai.benchmarks.records import compare_results, read_scored
+
+    with reporting(json) as result:
+        result |= compare_results(read_scored(first), read_scored(second))
+        print(f"{result['benchmark']}, {result['pairs']} pairs: {result['first']} minus {result['second']}")
+        for metric in ("accuracy", "auc", "eer"):
+            row = result[metric]
+            low, high = row["ci95"]
+            both = f"{row['first']:9.4f} -{row['second']:7.4f}"
+            print(f"{metric:9}{both} ={row['difference']:+8.4f}  [{low:+.4f}, {high:+.4f}]")
+        test = result["mcnemar"]
+        print(f"intervals: 95 %, bootstrap over {result['resampled']}")
+        print(f"McNemar: {test['only_first']} pairs right in the first only, {test['only_second']} in the second only")
+        print(f"p = {test['p_value']:.3g} (exact)")
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(metavar="FILE.bin", help="A .bin pack of pairs.", show_default=False)],
+    out: Out,
+    json: Json = None,
+) -> None:
+    """Turn a .bin pack into a folder of its images, bit by bit as they are, and pairs.csv."""
+    from facexai.datasets.unpack import unpack_bin
+
+    with reporting(json) as result:
+        refuse_used_folder(out)
+        with staged(out) as folder:
+            result |= unpack_bin(file, folder)
+        print(f"{result['pairs']} pairs of {result['images']} images: {out / 'pairs.csv'}")
+        result |= {"out": str(out)}
 
 
 # Judges of maps
@@ -506,7 +577,7 @@ def localize(
     from facexai.benchmarks import PairListBenchmark, localization
 
     with reporting(json) as result:
-        data = PairListBenchmark(pairs, images).load() if pairs or images else None
+        data = PairListBenchmark(pairs=pairs, images=images).load() if pairs or images else None
         judge = localization(preset, data)
         judge = replace(judge, source=with_settings(judge.source, settings))
         result |= judge_maps(preset, lambda: judge, model, methods, limit)
@@ -614,7 +685,7 @@ def train_ddfv(
     with reporting(json) as result:
         config = training.override(training.preset(preset, training.DDFVConfig), settings or [])
         card = {"command": " ".join(["facexai", "train", "ddfv", "--preset", preset, *with_flag("--set", settings)])}
-        with run_folder(out, resume):
+        with run_folder(out, "recognizer", resume):
             training.train_ddfv(config, out, resume=resume, validate=rendered_validation(config), card=card)
         result |= report_trained(out)
 
@@ -680,7 +751,7 @@ def train_on_frozen(
     words = ["--model", model, *(["--images", str(images)] if images else [])]
     words += ["--preset", preset, *with_flag("--set", settings)]
     card = {"command": " ".join(["facexai", "train", part, *words])}
-    with run_folder(out, resume):
+    with run_folder(out, "recognizer", resume):
         train(config, out, resume=resume, card=card)
     return report_trained(out)
 
@@ -700,7 +771,7 @@ def train_hopenet(
     with reporting(json) as result:
         config = training.override(training.preset(preset, training.HopeNetConfig), settings or [])
         card = {"command": " ".join(["facexai", "train", "hopenet", "--preset", preset, *with_flag("--set", settings)])}
-        with run_folder(out, resume):
+        with run_folder(out, "pose network", resume):
             training.train_hopenet(config, out, resume=resume, validate=pose_validation(config), card=card)
         network = load_pose_network(out)
         print_trained(out)
@@ -727,8 +798,8 @@ def train_pretrain(
         config = training.override(training.preset(preset, training.PretrainConfig), given)
         words = [*(["--images", str(images)] if images else []), "--preset", preset, *with_flag("--set", settings)]
         card = {"command": " ".join(["facexai", "train", "pretrain", *words])}
-        with run_folder(out, resume):
-            training.train_pose_invariant(config, out, resume=resume, card=card)
+        with run_folder(out, "frontalizer", resume):
+            training.train_pose_invariant(config, out, resume=resume, validate=cross_pose_validation(config), card=card)
         print(f"trained: {out} (use it with --frontalizer {out} --model {out}/recognizer)")
         result |= {"out": str(out), "card": load_frontalization(out).card}
 
@@ -749,7 +820,7 @@ def train_finetune(
         given = [*(settings or []), *([f"model={model}"] if model else [])]
         config = training.override(training.preset(preset, training.FinetuneConfig), given)
         words = ["--model", config.model, "--preset", preset, *with_flag("--set", settings)]
-        with run_folder(out, resume=False):
+        with run_folder(out, "frontalizer", resume=None):
             training.train_frontalizer(
                 config, out, card={"command": " ".join(["facexai", "train", "finetune", *words])}
             )
@@ -777,10 +848,13 @@ def pose_validation(config: "HopeNetConfig") -> "Callable[[PoseEstimator], dict[
 
 
 @contextmanager
-def run_folder(out: Path, resume: bool) -> Iterator[None]:
-    """Guard the folder of a training run, and say after Ctrl-C how to go on."""
+def run_folder(out: Path, kind: str, resume: bool | None) -> Iterator[None]:
+    """Guard the folder of a training run that makes a model of this kind, and say after Ctrl-C how to go on.
+
+    `resume` is None for a training that cannot be resumed.
+    """
     checkpoint = out / "last.ckpt"
-    check_run_folder(checkpoint, resume)
+    check_run_folder(out, kind, resume)
     try:
         yield
     except InputError:
@@ -806,12 +880,18 @@ def print_trained(out: Path) -> None:
         print(f"trained: {out} (use it with --model {out})")
 
 
-def check_run_folder(checkpoint: Path, resume: bool) -> None:
-    """Neither resume what is not there, nor overwrite a run that could be resumed."""
+def check_run_folder(out: Path, kind: str, resume: bool | None) -> None:
+    """Neither resume what is not there, nor overwrite a run that could be resumed, nor a model of another kind."""
+    from facexai.weights import kind_of
+
+    checkpoint = out / "last.ckpt"
     if resume and not checkpoint.is_file():
         raise InputError(f"nothing to resume: {checkpoint} does not exist; start without --resume")
     if not resume and checkpoint.is_file():
-        raise InputError(f"{checkpoint.parent} holds a run already; continue it with --resume or choose another --out")
+        way_out = "choose another --out" if resume is None else "continue it with --resume or choose another --out"
+        raise InputError(f"{out} holds a run already; {way_out}")
+    if (found := kind_of(out)) not in (None, kind):
+        raise InputError(f"{out} holds a {found}, which a {kind} would overwrite; choose another --out")
 
 
 def remove_if_empty(folder: Path) -> None:
@@ -843,6 +923,25 @@ def rendered_validation(config: "DDFVConfig") -> "Callable[[FaceRecognizer], dic
     def validate(model: "FaceRecognizer") -> dict[str, float]:
         report = benchmarks.verify(model, data, progress=False)
         return {name: getattr(report, name) for name in ("accuracy", "auc", "eer", "threshold")}
+
+    return validate
+
+
+def cross_pose_validation(config: "PretrainConfig") -> "Callable[[Embedder], dict[str, float]] | None":
+    """Judge of a model on profiles and frontal faces of rendered people whom training never sees."""
+    if config.images:
+        return None
+    from facexai import benchmarks
+
+    people = min(max(config.identities // 100, 2), 20)  # a fold; ten folds
+    protocol = benchmarks.RenderedProtocol(
+        "validation", (0.0, 20.0), (40.0, 90.0), identities=people, images=2, pairs=4 * people, seed=998
+    )
+    data = protocol.load()
+
+    def validate(model: "Embedder") -> dict[str, float]:
+        report = benchmarks.verify(model, data, progress=False)
+        return {name: getattr(report, name) for name in ("accuracy", "auc", "eer")}
 
     return validate
 
@@ -966,30 +1065,53 @@ class Shipped:
 @bench_app.command("explain")
 def bench_explain(json: Json = None) -> None:
     """Methods side by side on IResNet-50, and Algorithm 1 in its three forms; a few minutes."""
-    from facexai import bench
+    measured("explain", json)
 
-    with reporting(json) as result:
-        result |= bench.bench_explain()
-        print_measures(result)
+
+@bench_app.command("frontalize")
+def bench_frontalize(json: Json = None) -> None:
+    """What FSPFM costs beside IResNet-50, and how long stage 2 takes on 20,000 cached pairs; some minutes."""
+    measured("frontalize", json)
 
 
 @bench_app.command("hiding-game")
 def bench_hiding_game(json: Json = None) -> None:
     """Share of the hiding game's time that the network takes."""
-    from facexai import bench
+    measured("hiding_game", json)
+
+
+@bench_app.command("embed")
+def bench_embed(json: Json = None) -> None:
+    """Images a second of the evaluation loop and of bare forward passes; memory with many pairs."""
+    from facexai.bench.embed import bench_embed
 
     with reporting(json) as result:
-        result |= bench.bench_hiding_game()
+        result |= bench_embed()
+        print_measures(result)
+
+
+@bench_app.command("records")
+def bench_records(json: Json = None) -> None:
+    """RecordIO: seconds to open a million records, random reads a second, memory."""
+    from facexai.bench.records import bench_records
+
+    with reporting(json) as result:
+        result |= bench_records()
         print_measures(result)
 
 
 @bench_app.command("render")
 def bench_render(json: Json = None) -> None:
     """Rendered faces a second at 112 pixels."""
+    measured("render", json)
+
+
+def measured(name: str, json: str | None) -> None:
+    """Run and report one of the measurements in `facexai.bench`."""
     from facexai import bench
 
     with reporting(json) as result:
-        result |= bench.bench_render()
+        result |= getattr(bench, f"bench_{name}")()
         print_measures(result)
 
 

@@ -12,13 +12,22 @@ from facexai.errors import InputError
 from facexai.models import FaceRecognizer
 from facexai.models.frontalizers import Frontalization, build_frontalization
 from facexai.models.pose_invariant import PoseInvariantRecognizer
-from facexai.pose_networks import load_pose_network
-from facexai.weights import CHECKPOINTS, load_model, read_folder, shipped, write_card, write_weights
+from facexai.pose_networks import PoseNetwork, load_pose_network
+from facexai.weights import (
+    CHECKPOINTS,
+    load_model,
+    read_folder,
+    shipped,
+    weights_digest,
+    write_card,
+    write_weights,
+)
 
 KIND = "frontalizer"
 SHIPPED_FRONTALIZERS = shipped(KIND)
 FILE = "model.safetensors"
 RECOGNIZER_FOLDER = "recognizer"  # inside the frontalizer's, where both were trained together
+MEMBER = {"recognizer": "recognizer", "pose_network": "estimator"}  # names on the card and in the model
 
 
 def load_frontalization(spec: str | Path) -> Frontalization:
@@ -56,8 +65,9 @@ def save_frontalization(
         frontalization: what was learnt.
         directory: made where missing.
         card: command, seed, data, metrics and whatever else a reader must know; `"recognizer"` and `"pose_network"`
-            name the networks it was trained for, as `load_model` and `load_pose_network` take them. `kind`,
-            `architecture` and `sha256` are filled in.
+            name the networks it was trained for, as `load_model` and `load_pose_network` take them, and
+            `"network_sha256"` has their digests, see `network_digests`. `kind`, `architecture` and `sha256` are filled
+            in.
         half: store float16, half the size.
 
     Returns:
@@ -70,6 +80,12 @@ def save_frontalization(
     return directory
 
 
+def network_digests(recognizer: FaceRecognizer, pose_network: PoseNetwork) -> dict[str, str]:
+    """sha256 of the weights of both networks, for the card; without a network that comes from no file."""
+    digests = {"recognizer": weights_digest(recognizer), "pose_network": weights_digest(pose_network)}
+    return {name: digest for name, digest in digests.items() if digest is not None}
+
+
 def load_pose_invariant(spec: str | Path, recognizer: FaceRecognizer | None = None) -> PoseInvariantRecognizer:
     """A frontalizer together with the networks it was trained for, in eval mode.
 
@@ -78,7 +94,8 @@ def load_pose_invariant(spec: str | Path, recognizer: FaceRecognizer | None = No
         recognizer: the one that its card names, where it is loaded already or lies elsewhere; loaded where None.
 
     Raises:
-        InputError: as `load_frontalization`; networks that are not there; a recognizer of other dimension.
+        InputError: as `load_frontalization`; networks that are not there, or have other weights than those that the
+            frontalizer was trained for; a recognizer of other dimension.
     """
     frontalization = load_frontalization(spec)
     try:
@@ -88,4 +105,14 @@ def load_pose_invariant(spec: str | Path, recognizer: FaceRecognizer | None = No
     if recognizer is None:
         beside = Path(spec) / names[0]
         recognizer = load_model(beside if beside.is_dir() else names[0])
-    return PoseInvariantRecognizer(recognizer, load_pose_network(names[1]), frontalization).eval()
+    estimator = load_pose_network(names[1])
+    model = PoseInvariantRecognizer(recognizer, estimator, frontalization).eval()
+    expected = frontalization.card.get("network_sha256", {})
+    for part, found in network_digests(recognizer, estimator).items():
+        if expected.get(part, found) != found:
+            raise InputError(
+                f"frontalizer {spec} was trained for a {part.replace('_', ' ')} whose weights have sha256 "
+                f"{expected[part][:12]}..., those of {getattr(model, MEMBER[part]).name} have {found[:12]}...; "
+                "take that network, or train a frontalizer for this one"
+            )
+    return model

@@ -7,6 +7,7 @@ Source: template and warp of ArcFace (Deng et al., 2019); Umeyama, "Least-square
 parameters between two point patterns" (1991).
 """
 
+import io
 import warnings
 from pathlib import Path
 
@@ -54,14 +55,31 @@ def load_image(source: ImageSource) -> Tensor:
     if isinstance(source, Tensor):
         check_image(source, "image")
         return source.float()
-    pixels = _read_pixels(source)  # (H, W, 3) uint8
+    return from_uint8(load_pixels(source))
+
+
+def load_pixels(
+    source: str | Path | Image.Image | np.ndarray | bytes, name: str = "", *, size: Size | None = None
+) -> np.ndarray:
+    """Load a photo as `load_image` does, as pixels. Shape (H, W, 3), uint8.
+
+    Args:
+        source: a file, a PIL image, an array, or the bytes of an encoded image.
+        name: what messages call it, where it is no file.
+        size: side that an aligned face must have, or its (H, W); crops of 112 x 112 pass too, others are refused before
+            their pixels are decoded.
+
+    Raises:
+        InputError: see `load_image`.
+    """
+    name = name or source_name(source)
+    pixels = _read_pixels(source, name, size)
     height, width = pixels.shape[:2]
     if min(height, width) < SMALLEST_SIDE:
         raise InputError(
-            f"{source_name(source)} is {width}x{height} pixels; a photo needs at least {SMALLEST_SIDE} a side. "
-            "Use a larger one."
+            f"{name} is {width}x{height} pixels; a photo needs at least {SMALLEST_SIDE} a side. Use a larger one."
         )
-    return from_uint8(pixels)
+    return pixels
 
 
 def from_uint8(pixels: np.ndarray) -> Tensor:
@@ -76,8 +94,10 @@ def to_uint8(image: Tensor) -> np.ndarray:
     return np.ascontiguousarray(levels.to(torch.uint8).permute(1, 2, 0).cpu().numpy())
 
 
-def _read_pixels(source: str | Path | Image.Image | np.ndarray) -> np.ndarray:
-    """RGB pixels of a file, PIL image or array. Shape (H, W, 3), uint8.
+def _read_pixels(
+    source: str | Path | Image.Image | np.ndarray | bytes, name: str, size: Size | None = None
+) -> np.ndarray:
+    """RGB pixels of a file, PIL image, array or encoded image. Shape (H, W, 3), uint8.
 
     Pillow's own bound on the size in the header counts (`PIL.Image.MAX_IMAGE_PIXELS`, 89 megapixels).
     """
@@ -89,13 +109,19 @@ def _read_pixels(source: str | Path | Image.Image | np.ndarray) -> np.ndarray:
         try:
             if isinstance(source, Image.Image):
                 return _rgb_pixels(source)
-            with Image.open(source) as picture:
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+                if size is not None and picture.size[::-1] not in (crop_size(size), (CROP_SIZE, CROP_SIZE)):
+                    (width, height), (rows, columns) = picture.size, crop_size(size)
+                    raise InputError(
+                        f"{name} must be an aligned face of {columns} x {rows} pixels; it has {width} x {height}. "
+                        "Use align_face."
+                    )
                 return _rgb_pixels(picture)
         except (InputError, MemoryError):
             raise
         # Decoders of broken files raise almost anything: OSError, SyntaxError, ValueError, EOFError, struct.error ...
         except Exception as error:
-            raise InputError(f"{source_name(source)} {_what_is_wrong(error)}") from error
+            raise InputError(f"{name} {_what_is_wrong(error)}") from error
 
 
 def _what_is_wrong(error: Exception) -> str:
@@ -284,6 +310,6 @@ def _shrink(pixels: np.ndarray, points: np.ndarray, factor: float) -> tuple[np.n
     return small, (points + 0.5) * small_size / size - 0.5
 
 
-def source_name(source: ImageSource) -> str:
+def source_name(source: ImageSource | bytes) -> str:
     """How a message names what was given."""
     return str(source) if isinstance(source, str | Path) else "the image"

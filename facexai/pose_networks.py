@@ -13,7 +13,7 @@ from torch import Tensor
 from facexai.errors import InputError
 from facexai.models.hopenet import HopeNet
 from facexai.models.three_ddfa import PARAMETERS, ThreeDDFA
-from facexai.weights import CHECKPOINTS, read_folder, read_state_dict, shipped, write_card, write_weights
+from facexai.weights import CHECKPOINTS, file_card, read_folder, read_state_dict, shipped, write_card, write_weights
 
 KIND = "pose network"
 SHIPPED_POSE_NETWORKS = shipped(KIND)
@@ -41,7 +41,7 @@ def load_pose_network(spec: str | Path, *, device: str | torch.device = "cpu") -
     elif text.partition("@")[0] in PUBLISHED and "@" in text:
         name, _, file = text.partition("@")
         model = PUBLISHED[name](Path(file))
-        model.name = f"{name}@{Path(file).name}"
+        model.name, model.card = f"{name}@{Path(file).name}", file_card(Path(file))
     else:
         known = ", ".join(SHIPPED_POSE_NETWORKS) or "none in this build"
         raise InputError(

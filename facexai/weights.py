@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
+import zipfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from facexai.errors import InputError
 from facexai.models import ARCHITECTURES, FaceRecognizer, Preprocessing, build
@@ -153,6 +154,21 @@ def write_atomically(path: Path, payload: bytes) -> None:
         raise
 
 
+def file_digest(file: Path) -> str:
+    """sha256 of a file, read piece by piece."""
+    with open(file, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def model_digest(model: nn.Module) -> str:
+    """sha256 of the weights, by their names."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
 def write_weights(directory: Path, parts: dict[str, dict[str, Tensor]], *, half: bool = False) -> dict[str, str]:
     """Write each part, a state dict, to the safetensors file of its name; returns the sha256 of each file."""
     payloads = {
@@ -192,6 +208,15 @@ def read_folder(directory: Path, kind: str | None = RECOGNIZER) -> tuple[dict[st
     for name, digest in digests.items():
         state |= _checked_weights(directory / Path(name).name, digest)
     return card, state
+
+
+def kind_of(directory: Path) -> str | None:
+    """The kind of model that a folder holds, by its card; None where it holds none."""
+    try:
+        card = json.loads((directory / "card.json").read_text(encoding="utf-8"))
+        return str(card.get("kind", RECOGNIZER))
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def _load_folder(directory: Path) -> FaceRecognizer:
@@ -245,7 +270,23 @@ def _load_published(architecture: str, file: Path) -> FaceRecognizer:
     model = _build(name, **options)
     _fill(model, _own_names(state, model), file)
     model.name = f"{architecture}@{file.name}"
+    model.card = file_card(file)
     return model
+
+
+def file_card(file: Path) -> dict[str, Any]:
+    """What there is to put on the card of a published file: its sha256."""
+    with open(file, "rb") as handle:
+        return {"sha256": {file.name: hashlib.file_digest(handle, "sha256").hexdigest()}}
+
+
+def weights_digest(model: Any) -> str | None:
+    """sha256 of the file that a network was loaded from, that of trunk and head where its decoder has another.
+
+    None for a network that comes from no file.
+    """
+    digests = model.card.get("sha256", {})
+    return next((digest for file, digest in digests.items() if file != "decoder.safetensors"), None)
 
 
 def _embedding_length(state: dict[str, Tensor], file: Path) -> int:
@@ -264,6 +305,8 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
     """
     if not file.is_file():
         raise InputError(f"no weights file {file}; give the path of a PyTorch state dict")
+    if unpacks_to_more(file):
+        raise InputError(f"{file} unpacks to more than it holds, which no PyTorch file does; take it from its source")
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever torch's unpickler stumbles over in a foreign file
@@ -276,6 +319,15 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{file} holds no state dict; export it with torch.save(model.state_dict(), ...)")
     return state
+
+
+def unpacks_to_more(file: Path) -> bool:
+    """Whether a zip archive is compressed: PyTorch's are not, and a small one could fill the memory."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return sum(entry.file_size for entry in archive.infolist()) > file.stat().st_size
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
 
 
 def _own_names(state: dict[str, Tensor], model: FaceRecognizer) -> dict[str, Tensor]:

@@ -7,8 +7,20 @@ import pytest
 import torch
 from torch import nn
 
-from facexai.bench import bench_explain, bench_hiding_game, explain, hiding_game, networks, timing
+from facexai.bench import (
+    bench_explain,
+    bench_frontalize,
+    bench_hiding_game,
+    embed,
+    explain,
+    frontalize,
+    hiding_game,
+    networks,
+    records,
+    timing,
+)
 from facexai.models import ReconstructionDecoder, build
+from facexai.models.hopenet import HopeNet
 
 sys.path.append(str(Path(__file__).parent / "explainers"))
 from explainer_toys import tiny_recognizer
@@ -125,3 +137,69 @@ def test_the_hiding_game_is_mostly_the_network(tiny):
     assert result["images_per_pair"] == 38
     assert 0 < result["forward_share_process"] < 1
     assert result["wall_s_per_pair"] > 0
+
+
+def test_a_network_without_a_decoder_can_be_measured():
+    model = networks.calibrated_recognizer("mobilefacenet")
+    assert model.decoder is None and not model.training
+    faces = networks.random_faces(8, seed=0, size=model.input_size)
+    with torch.no_grad():
+        assert 0.1 < float(model.pool(model.features(faces)).std()) < 10
+
+
+def test_frontalization_is_measured_beside_the_recognizer_and_stage_2_in_full(monkeypatch):
+    """On a network of 512 dimensions that is small otherwise."""
+    small = build("ddfv-iresnet", blocks=(1, 1, 1, 1), widths=(4, 4, 8, 512), stem_stride=2).eval()
+    small.decoder = None
+    monkeypatch.setattr(frontalize, "calibrated_recognizer", lambda name: small)
+    monkeypatch.setattr(frontalize, "HopeNet", lambda depth: HopeNet(10, size=32, stages=3))
+    for name, value in {"PEOPLE": 110, "HELD_OUT": 16, "POSE_SIZE": 8}.items():
+        monkeypatch.setattr(frontalize, name, value)
+    found = bench_frontalize(rounds=1, batch=1, measured_epochs=1)
+    assert found["stage_2_pairs"] == 550
+    assert {key for key in found if key.endswith("over_recognizer_wall")} == {
+        f"{part}_over_recognizer_wall" for part in ("frontalized", "fspfm", "hopenet", "hopenet-tutorial")
+    }
+    stages = [key for key in found if key.startswith("stage_2_") and key.endswith("process_s")]
+    assert len(stages) == 4 and all(found[key] > 0 for key in stages)
+
+
+def test_the_seconds_of_stage_2_are_those_of_its_epochs_times_their_number(monkeypatch):
+    """Without the warm-up and without what comes before the first step."""
+    now = [0.0]
+    monkeypatch.setattr(frontalize.time, "process_time", lambda: now[0])
+    monkeypatch.setattr(frontalize.time, "perf_counter", lambda: 2 * now[0])
+
+    def learn(*_, log=lambda row: None, **__):
+        now[0] += 100
+        for _ in range(3):
+            log({})
+            now[0] += 3
+
+    monkeypatch.setattr(frontalize, "finetune", learn)
+    monkeypatch.setattr(frontalize, "prepare", lambda *_: None)
+    seconds = frontalize.stage_2_seconds("paper-fspfm-2", "32-true", (None, None), measured=2)
+    assert seconds == {"process_s": 2 * 3 * 25, "wall_s": 2 * 2 * 3 * 25}
+
+
+def test_the_evaluation_loop_is_measured_beside_bare_passes(monkeypatch):
+    monkeypatch.setattr(
+        embed, "build", lambda architecture: build("ddfv-iresnet", blocks=(1,) * 4, widths=(4, 4, 8, 8))
+    )
+    monkeypatch.setattr(embed, "peak_of_pairs", lambda pairs, folder: float(pairs))
+    result = embed.bench_embed(images=20, batch_size=8, rounds=1, threads=1)
+    assert result["loop_share_of_bare_wall"] == result["bare_wall_s"] / result["loop_wall_s"]
+    assert result["bare_images_per_s"] == 20 / result["bare_wall_s"]
+    assert result["peak_mb_100000_pairs"] == 100_000
+
+
+def test_a_pack_is_verified_in_a_process_of_its_own_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(embed, "POOL", 4)
+    assert embed.peak_of_pairs(20, tmp_path) > 50
+
+
+def test_records_are_opened_and_read(monkeypatch):
+    result = records.bench_records(records=100, reads=30, images_per_identity=10)
+    assert (result["records"], result["identities"]) == (100, 10)
+    assert 0 < result["peak_mb_before"] <= result["peak_mb"]
+    assert result["random_reads_per_process_s"] > 0

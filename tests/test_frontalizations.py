@@ -1,5 +1,6 @@
 """Saved frontalizers come back equal, with the networks that they belong to; nothing damaged or foreign is let in."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -11,13 +12,14 @@ from facexai.frontalizations import (
     SHIPPED_FRONTALIZERS,
     load_frontalization,
     load_pose_invariant,
+    network_digests,
     save_frontalization,
 )
 from facexai.models import build
 from facexai.models.frontalizers import CONTROLS, FRONTALIZERS, Frontalization, build_control, build_frontalizer
 from facexai.models.hopenet import HopeNet
-from facexai.pose_networks import save_pose_network
-from facexai.weights import SHIPPED, load_model, save_model
+from facexai.pose_networks import load_pose_network, save_pose_network
+from facexai.weights import SHIPPED, load_model, save_model, weights_digest
 
 D, P, N = 16, 256, 5
 
@@ -147,6 +149,34 @@ def test_the_networks_of_the_card_are_loaded(tmp_path, networks):
     images = torch.rand(2, 3, 112, 112, generator=torch.Generator().manual_seed(0)) * 2 - 1
     given = load_pose_invariant(folder, load_model(networks["recognizer"]))
     assert torch.equal(model.embed(images, flip=True), given.embed(images, flip=True))
+
+
+@pytest.mark.parametrize("part", ["recognizer", "pose_network"])
+def test_networks_with_other_weights_than_those_of_the_card_are_refused(tmp_path, networks, part):
+    digests = network_digests(load_model(networks["recognizer"]), load_pose_network(networks["pose_network"]))
+    folder = save_frontalization(made(), tmp_path / "one", {**networks, "network_sha256": digests})
+    load_pose_invariant(folder)
+    torch.manual_seed(1)
+    if part == "recognizer":
+        other = build("ddfv-iresnet", blocks=(1, 1, 1, 1), widths=(4, 4, 8, D), stem_stride=2)
+        save_model(other, networks[part], {"name": "small"})
+    else:
+        save_pose_network(HopeNet(10, size=32, stages=3), networks[part], {"name": "poser"})
+    with pytest.raises(InputError, match=f"trained for a {part.replace('_', ' ')} whose weights have sha256") as caught:
+        load_pose_invariant(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_published_file_and_a_decoder_are_told_by_the_files_that_give_embeddings(tmp_path, networks):
+    model = load_model(networks["recognizer"])
+    assert set(model.card["sha256"]) == {"decoder.safetensors", "model.safetensors"}
+    assert weights_digest(model) == model.card["sha256"]["model.safetensors"]
+    torch.save(build("mobilefacenet").state_dict(), tmp_path / "published.pth")
+    published = load_model(f"mobilefacenet@{tmp_path / 'published.pth'}")
+    assert weights_digest(published) == hashlib.sha256((tmp_path / "published.pth").read_bytes()).hexdigest()
+    assert network_digests(build("mobilefacenet"), load_pose_network(networks["pose_network"])).keys() == {
+        "pose_network"
+    }
 
 
 def test_a_recognizer_may_lie_inside_the_folder(tmp_path, networks):

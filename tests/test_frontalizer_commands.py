@@ -115,6 +115,23 @@ def test_a_run_that_cannot_start_leaves_no_folder(capsys, root, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_folder_with_a_model_of_another_kind_or_a_run_is_left_alone(capsys, root, tmp_path, trained):
+    before = (root / "pose" / "card.json").read_bytes()
+    words = ["--model", root / "small", *settings(root)]
+    code, _, err = run(capsys, "train", "finetune", "--out", root / "pose", *words)
+    assert (code, err) == (
+        2,
+        f"facexai: {root / 'pose'} holds a pose network, which a frontalizer would overwrite; choose another --out\n",
+    )
+    assert (root / "pose" / "card.json").read_bytes() == before
+    code, _, err = run(capsys, "train", "hopenet", "--out", trained)
+    assert code == 2 and "holds a frontalizer, which a pose network would overwrite" in err
+    (tmp_path / "last.ckpt").touch()
+    code, _, err = run(capsys, "train", "finetune", "--out", tmp_path, *words)
+    assert code == 2 and err.endswith("holds a run already; choose another --out\n")
+    assert run(capsys, "train", "finetune", "--out", trained, *words)[0] == 0  # of its own kind, so learnt anew
+
+
 def test_frontalizers_are_listed(capsys):
     code, out, _ = run(capsys, "list", "frontalizers")
     assert code == 0

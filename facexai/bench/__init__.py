@@ -7,6 +7,7 @@ work of all threads and hardly minds what else the machine is doing; wall time i
 from typing import Any
 
 from facexai.bench.explain import bench_explain as bench_explain
+from facexai.bench.frontalize import bench_frontalize as bench_frontalize
 from facexai.bench.hiding_game import bench_hiding_game as bench_hiding_game
 
 

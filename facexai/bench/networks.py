@@ -17,7 +17,8 @@ def calibrated_recognizer(architecture: str) -> FaceRecognizer:
     with torch.no_grad():
         features = model.features(random_faces(8, seed=0, size=model.input_size))
         model.pool(features)
-        model.reconstruct(features)
+        if model.decoder is not None:
+            model.reconstruct(features)
     return model.eval()
 
 

@@ -1,5 +1,6 @@
 """Judges: of networks (verification protocols) and of maps (hiding game, insertion and deletion)."""
 
+from facexai.benchmarks.embeddings import embeddings_once as embeddings_once
 from facexai.benchmarks.hidden_regions import HiddenRegionReport as HiddenRegionReport
 from facexai.benchmarks.hidden_regions import TurnedPair as TurnedPair
 from facexai.benchmarks.hidden_regions import measure_hidden_regions as measure_hidden_regions
@@ -20,12 +21,18 @@ from facexai.benchmarks.preprocessing import PreprocessingReport as Preprocessin
 from facexai.benchmarks.preprocessing import check_preprocessing as check_preprocessing
 from facexai.benchmarks.protocols import BENCHMARKS as BENCHMARKS
 from facexai.benchmarks.protocols import Benchmark as Benchmark
+from facexai.benchmarks.protocols import OfficialBenchmark as OfficialBenchmark
 from facexai.benchmarks.protocols import PairListBenchmark as PairListBenchmark
 from facexai.benchmarks.protocols import RenderedProtocol as RenderedProtocol
+from facexai.benchmarks.protocols import pair_benchmark as pair_benchmark
 from facexai.benchmarks.sanity import Sanity as Sanity
 from facexai.benchmarks.standings import Results as Results
 from facexai.benchmarks.standings import combined_rank as combined_rank
 from facexai.benchmarks.tables import table as table
+from facexai.benchmarks.templates import IJB as IJB
+from facexai.benchmarks.templates import RenderedTemplates as RenderedTemplates
+from facexai.benchmarks.templates import TemplateReport as TemplateReport
+from facexai.benchmarks.templates import verify_templates as verify_templates
 from facexai.benchmarks.verification import Embedder as Embedder
 from facexai.benchmarks.verification import VerificationReport as VerificationReport
 from facexai.benchmarks.verification import VerificationSet as VerificationSet

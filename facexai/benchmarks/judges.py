@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from facexai.benchmarks.verification import GRID, VerificationSet, best_threshold, check_scores, embed_all
-from facexai.datasets import load_faces
-from facexai.images import fit_crops
+from facexai.datasets import faces_at
 from facexai.models import FaceRecognizer
 from facexai.pairs import FacePair
 
@@ -215,11 +214,8 @@ def fold_thresholds(scores: np.ndarray, genuine: np.ndarray, fold: np.ndarray) -
 
 def load_images(data: VerificationSet, rows: np.ndarray, model: FaceRecognizer) -> Tensor:
     """Images of a set as the network takes them, on the CPU. Shape (len(rows), 3, H, W)."""
-    if isinstance(data.images, np.ndarray):
-        faces = np.asarray(data.images[rows])
-    else:
-        faces = load_faces([data.images[row] for row in rows], model.input_size)
-    return torch.from_numpy(fit_crops(faces, model.input_size)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    faces = faces_at(data.images, rows, model.input_size)
+    return torch.from_numpy(faces).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 @torch.inference_mode()

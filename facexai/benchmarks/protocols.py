@@ -1,21 +1,27 @@
-"""The benchmarks by name: rendered twins of LFW, CFP, CPLFW, CALFW and AgeDB, and the user's own pair lists.
+"""The benchmarks by name: rendered twins, and the real ones where a user has them.
 
 Rendered faces are no photos: their figures say how hard *this* set is, and are never to be set beside a paper's.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from facexai.benchmarks.templates import IJB, RenderedTemplates
 from facexai.benchmarks.verification import VerificationSet
-from facexai.datasets import PairList
-from facexai.datasets.rendered import rendered_once, two_looks
+from facexai.datasets import BinPack, PairList
+from facexai.datasets.folders import ten_folds
+from facexai.datasets.official import OFFICIAL
+from facexai.datasets.rendered import poses_in_crops, rendered_once, two_looks
 from facexai.errors import InputError
 from facexai.registry import Registry
-from facexai.rendering import Identity, Nuisance, sample_nuisance
+from facexai.rendering import Identity, Nuisance, sample_nuisance, swap_regions
+from facexai.rendering.scene import framing
+from facexai.weights import file_digest
 
 
 class Benchmark(Protocol):
@@ -24,7 +30,15 @@ class Benchmark(Protocol):
     def load(self, *, progress: bool = True) -> VerificationSet: ...  # noqa: D102
 
 
-BENCHMARKS: Registry[Benchmark] = Registry("benchmark")
+BENCHMARKS: Registry[Benchmark | IJB | RenderedTemplates] = Registry("benchmark")
+
+
+def pair_benchmark(name: str) -> Benchmark:
+    """The benchmark of this name, which must be one of pairs of images."""
+    benchmark = BENCHMARKS[name]
+    if isinstance(benchmark, IJB | RenderedTemplates):
+        raise InputError(f"{name} has pairs of templates; choose a benchmark whose pairs are of images")
+    return benchmark
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,8 @@ class RenderedProtocol:
         seed: of the people. Seeds below 1000 are left to training sets.
         probe_age, gallery_age: smallest and largest age of the face, from 0, smooth, to 1, wrinkled and sagging; any
             where None.
+        alike: so many people in a row share skin and hair, on all images, and each impostor pair shows two of them;
+            with None any two people of a fold make an impostor pair, and hair tells nothing.
     """
 
     name: str
@@ -57,24 +73,37 @@ class RenderedProtocol:
     seed: int = 1000
     probe_age: tuple[float, float] | None = None
     gallery_age: tuple[float, float] | None = None
+    alike: int | None = None
 
     def load(self, *, progress: bool = True) -> VerificationSet:
         """Render on first use, then from the cache."""
-        used = {key: value for key, value in asdict(self).items() if value is not None}
-        recipe = {**used, "name": "", "pairs": 0, "kind": "protocol"}  # what the images depend on
-        images = rendered_once(recipe, self._jobs, progress=progress)
+        images = rendered_once(self.recipe, self._jobs, progress=progress)
         folds = [self._pairs(fold) for fold in range(self.folds)]
         probe, gallery, genuine = (np.concatenate(parts) for parts in zip(*folds, strict=True))
         fold = np.repeat(np.arange(self.folds), 2 * self.pairs)
         identity = np.repeat(np.arange(self.folds * self.identities), 2 * self.images)
         return VerificationSet(self.name, images, probe, gallery, genuine, fold, rendered=True, identity=identity)
 
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What the images depend on."""
+        used = {key: value for key, value in asdict(self).items() if value is not None}
+        return {**used, "name": "", "pairs": 0, "kind": "protocol"}
+
+    def poses(self) -> np.ndarray:
+        """Yaw, pitch, roll of each image in degrees, as one sees them in the crop: see `pose_in_crop`. Shape (M, 3)."""
+        return poses_in_crops((nuisance, framing(look, nuisance)) for look, nuisance in self._jobs())
+
     def _jobs(self) -> Iterator[tuple[Identity, Nuisance]]:
         """Person by person: `images` probes in their own hair, then `images` gallery images in another."""
         for person in range(self.folds * self.identities):
             rng = np.random.default_rng([self.seed, person])
             sides = (self.probe_yaw, self.probe_age), (self.gallery_yaw, self.gallery_age)
-            for look, (yaw, age) in zip(two_looks(rng), sides, strict=True):
+            looks = two_looks(rng)
+            if self.alike is not None:
+                first, _ = two_looks(np.random.default_rng([self.seed, person - person % self.alike]))
+                looks = (swap_regions(looks[0], first, ["skin", "hair"]),) * 2
+            for look, (yaw, age) in zip(looks, sides, strict=True):
                 for _ in range(self.images):
                     yield look, self._nuisance(rng, yaw, age)
 
@@ -89,11 +118,13 @@ class RenderedProtocol:
         """Probe, gallery, genuine of one fold: all different, drawn with the fold's own seed."""
         rng = np.random.default_rng([self.seed, fold, 0])
         people, images = self.identities, self.images
-        all_pairs = np.arange((people * images) ** 2)
-        probe, gallery = np.divmod(all_pairs, people * images)
+        probe, gallery = np.divmod(np.arange((people * images) ** 2), people * images)
         same = probe // images == gallery // images
+        if self.alike is not None:
+            near = probe // images // self.alike == gallery // images // self.alike
+            probe, gallery, same = probe[near], gallery[near], same[near]
         chosen = np.concatenate(
-            [rng.choice(all_pairs[same == kind], self.pairs, replace=False) for kind in (True, False)]
+            [rng.choice(np.flatnonzero(same == kind), self.pairs, replace=False) for kind in (True, False)]
         )
         return self._row(fold, probe[chosen], 0), self._row(fold, gallery[chosen], 1), same[chosen]
 
@@ -105,17 +136,82 @@ class RenderedProtocol:
 
 @dataclass(frozen=True)
 class PairListBenchmark:
-    """The user's own pairs: a CSV with `name1,name2,same[,fold]` and the folder its names are relative to."""
+    """The user's own pairs: a CSV with `name1,name2,same[,fold]` and a folder, or a `.bin` pack.
 
+    Args:
+        name: of the benchmark; the name of the file where it is `"pairs"`.
+        pairs, images: a CSV of pairs, and the folder that its names are relative to.
+        bin: a pack as insightface has them.
+    """
+
+    name: str = "pairs"
     pairs: Path | None = None
     images: Path | None = None
+    bin: Path | None = None
 
     def load(self, *, progress: bool = True) -> VerificationSet:
         """Read the list; the images are read while they are embedded."""
+        if self.bin is not None and (self.pairs or self.images):
+            raise InputError("a pack brings its own images and pairs; give --bin or --pairs and --images")
+        if self.bin is not None:
+            pack = BinPack(self.bin)
+            fold = ten_folds(len(pack.genuine))
+            return VerificationSet(
+                self._name(self.bin), pack, pack.probe, pack.gallery, pack.genuine, fold, source=_source([self.bin])
+            )
         if self.pairs is None or self.images is None:
-            raise InputError("benchmark 'pairs' needs a pair list and a folder of images: --pairs CSV --images DIR")
-        pairs = PairList.read(self.pairs, self.images)
-        return VerificationSet(self.pairs.stem, pairs.paths, pairs.probe, pairs.gallery, pairs.genuine, pairs.fold)
+            raise InputError(
+                f"benchmark '{self.name}' needs a pair list and a folder of images, --pairs CSV --images DIR, or a "
+                "pack, --bin FILE"
+            )
+        return self._of_list(PairList.read(self.pairs, self.images))
+
+    def _of_list(self, pairs: PairList) -> VerificationSet:
+        return VerificationSet(
+            self._name(pairs.files[0]),
+            pairs.paths,
+            pairs.probe,
+            pairs.gallery,
+            pairs.genuine,
+            pairs.fold,
+            identity=pairs.identity,
+            source=_source(pairs.files),
+        )
+
+    def _name(self, file: Path) -> str:
+        return file.stem if self.name == "pairs" else self.name
+
+
+@dataclass(frozen=True)
+class OfficialBenchmark(PairListBenchmark):
+    """Aligned photos in the official folders (--root DIR), in a pack (--bin FILE) or in a list of pairs.
+
+    Args:
+        root: the folder as it is published; see `facexai.datasets.official`.
+    """
+
+    root: Path | None = None
+
+    def load(self, *, progress: bool = True) -> VerificationSet:
+        """Read the pair files; the images are read while they are embedded."""
+        if self.root is None:
+            if self.bin or self.pairs or self.images:
+                return super().load(progress=progress)
+            raise InputError(
+                f"facexai brings no photos: give the folder of {self.name} with --root DIR, or a pack with --bin FILE"
+            )
+        if self.bin or self.pairs or self.images:
+            raise InputError("--root brings images and pairs; leave the other files out")
+        return self._of_list(OFFICIAL[self.name](self.root))
+
+
+def _source(files: Sequence[Path]) -> dict[str, str]:
+    """sha256 by name; many files have one in common, of their names and digests."""
+    digests = {file.name: file_digest(file) for file in files}
+    if len(files) == 1:
+        return digests
+    lines = "".join(f"{file_digest(file)}  {file.parent.name}/{file.name}\n" for file in files)
+    return {f"{len(files)} files": hashlib.sha256(lines.encode()).hexdigest()}
 
 
 FRONTAL, PROFILE = (0.0, 8.0), (70.0, 90.0)  # degrees of yaw
@@ -128,6 +224,13 @@ for _protocol in (
     RenderedProtocol("synthetic-cplfw", (0.0, 45.0), (30.0, 75.0), seed=1003),
     RenderedProtocol("synthetic-calfw", (0.0, 20.0), (0.0, 20.0), seed=1004, probe_age=YOUNG, gallery_age=OLD),
     RenderedProtocol("synthetic-agedb", (0.0, 45.0), (0.0, 45.0), seed=1005, probe_age=YOUNG, gallery_age=OLD),
+    RenderedProtocol("synthetic-yaw", (0.0, 90.0), FRONTAL, seed=1006),  # no twin: probes in all poses, for bins of yaw
+    RenderedProtocol("synthetic-occluded", (0.0, 20.0), (0.0, 20.0), seed=1007, occlusion=1.0),
+    RenderedProtocol("synthetic-hard", (0.0, 20.0), (0.0, 20.0), seed=1008, alike=4),
 ):
     BENCHMARKS[_protocol.name] = _protocol
 BENCHMARKS["pairs"] = PairListBenchmark()
+for _name in OFFICIAL:
+    BENCHMARKS[_name] = OfficialBenchmark(_name)
+for _benchmark in (IJB("ijbb"), IJB("ijbc"), RenderedTemplates()):
+    BENCHMARKS[_benchmark.name] = _benchmark

@@ -4,9 +4,12 @@ Source: Huang et al., "Labeled Faces in the Wild" (2007), View 2; insightface,
 `recognition/arcface_torch/eval/verification.py`, for the threshold grid and the flip averaging.
 """
 
+import hashlib
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -16,9 +19,10 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from facexai.datasets import load_faces
+from facexai.datasets import Images, faces_at
+from facexai.datasets.folders import image_bytes, images_digest
 from facexai.errors import InputError
-from facexai.images import fit_crops
+from facexai.images import Size
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4)
 GRID = np.arange(0, 4, 0.01)  # insightface's thresholds on the squared distance; |a - b|^2 = 2 - 2 cos(a, b)
@@ -54,33 +58,56 @@ class VerificationSet:
 
     Args:
         name: of the protocol.
-        images: aligned faces, (M, H, W, 3) uint8, or the paths of as many files.
+        images: aligned faces, (M, H, W, 3) uint8, the paths of as many files, or what reads its own (`BinPack`).
         probe, gallery: indices into `images`. Shape (P,).
         genuine: one identity or two. Shape (P,), bool.
         fold: number of the fold. Shape (P,).
         rendered: whether the faces are rendered; reports say so.
         identity: label of the person in each image, where it is known. Shape (M,).
+        source: names of the files that list the pairs, and the sha256 of each.
     """
 
     name: str
-    images: np.ndarray | Sequence[Path]
+    images: np.ndarray | Sequence[Path] | Images
     probe: np.ndarray
     gallery: np.ndarray
     genuine: np.ndarray
     fold: np.ndarray
     rendered: bool = False
     identity: np.ndarray | None = None
+    source: Mapping[str, str] = field(default_factory=dict)
 
     def limited(self, pairs: int) -> "VerificationSet":
         """About `pairs` of the pairs, spread evenly over folds and over genuine and impostor ones."""
         chosen = self.choice(pairs)
         used, flat = np.unique(np.concatenate([self.probe[chosen], self.gallery[chosen]]), return_inverse=True)
-        images = self.images[used] if isinstance(self.images, np.ndarray) else [self.images[index] for index in used]
         probe, gallery = np.split(flat, 2)
-        identity = None if self.identity is None else self.identity[used]
-        return VerificationSet(
-            self.name, images, probe, gallery, self.genuine[chosen], self.fold[chosen], self.rendered, identity
+        if isinstance(self.images, np.ndarray):
+            images = self.images[used]
+        else:
+            images = (
+                [self.images[row] for row in used] if isinstance(self.images, Sequence) else Chosen(self.images, used)
+            )
+        return replace(
+            self,
+            images=images,
+            probe=probe,
+            gallery=gallery,
+            genuine=self.genuine[chosen],
+            fold=self.fold[chosen],
+            identity=None if self.identity is None else self.identity[used],
         )
+
+    @cached_property
+    def images_sha256(self) -> str:
+        """sha256 of the images, in their order."""
+        return images_digest(self.images)
+
+    def digests(self) -> dict[str, str]:
+        """sha256 of the images, in their order, and of the images with the pairs among them."""
+        images = self.images_sha256
+        lists = np.stack([self.probe, self.gallery, self.genuine, self.fold]).astype("<i8")
+        return {"images_sha256": images, "pairs_sha256": hashlib.sha256(images.encode() + lists.tobytes()).hexdigest()}
 
     def choice(self, pairs: int) -> np.ndarray:
         """Which pairs `limited` takes: the first ones of each fold and kind. Shape (about `pairs`,)."""
@@ -89,6 +116,24 @@ class VerificationSet:
         return np.sort(
             np.concatenate([np.flatnonzero((self.fold == f) & (self.genuine == g))[:share] for f, g in groups])
         )
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some of the images of a set."""
+
+    images: Images
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        return self.images[self.rows[indices]]
+
+    def payloads(self, indices: np.ndarray) -> list[bytes]:
+        """What is hashed of each image."""
+        return image_bytes(self.images, self.rows[indices])
 
 
 @dataclass(frozen=True)
@@ -103,6 +148,7 @@ class VerificationReport:
         threshold: mean of the folds' thresholds, on the score.
         seconds: wall time of embedding and scoring.
         scores, genuine, fold: pair by pair. Shape (P,).
+        correct: whether each pair is decided rightly at the threshold of the other folds. Shape (P,), bool.
     """
 
     name: str
@@ -119,6 +165,13 @@ class VerificationReport:
     scores: np.ndarray = field(repr=False)
     genuine: np.ndarray = field(repr=False)
     fold: np.ndarray = field(repr=False)
+    correct: np.ndarray = field(repr=False)
+
+    @property
+    def accuracy_exact(self) -> float:
+        """Mean accuracy over the folds where any score of the other folds may be the threshold, not 400 of them."""
+        correct, _ = decide(self.scores, self.genuine, self.fold, "exact")
+        return float(np.mean([np.mean(correct[self.fold == number]) for number in np.unique(self.fold)]))
 
     def to_json(self) -> dict[str, Any]:
         """The figures, without the scores, as plain JSON types."""
@@ -127,6 +180,7 @@ class VerificationReport:
             "rendered": self.rendered,
             "accuracy": self.accuracy,
             "accuracy_std": self.accuracy_std,
+            "accuracy_exact": self.accuracy_exact,
             "auc": self.auc,
             "eer": self.eer,
             "tar": {f"{far:g}": tar for far, tar in self.tar.items()},
@@ -137,8 +191,30 @@ class VerificationReport:
         }
 
 
+class Embed(Protocol):
+    """`embed_all`, or what gives the same embeddings."""
+
+    def __call__(  # noqa: D102
+        self,
+        model: Embedder,
+        images: np.ndarray | Sequence[Path] | Images,
+        /,
+        *,
+        flip: bool,
+        batch_size: int,
+        progress: bool,
+        normalize: bool = True,
+    ) -> np.ndarray: ...
+
+
 def verify(
-    model: Embedder, data: VerificationSet, *, flip: bool = True, batch_size: int = 64, progress: bool = True
+    model: Embedder,
+    data: VerificationSet,
+    *,
+    flip: bool = True,
+    batch_size: int = 64,
+    progress: bool = True,
+    embed: Embed | None = None,
 ) -> VerificationReport:
     """Embed every image once, score every pair, measure.
 
@@ -148,34 +224,99 @@ def verify(
         flip: sum the head's output over each image and its mirror image.
         batch_size: images embedded at once; memory only.
         progress: show a bar.
+        embed: in place of `embed_all`: `embeddings_once` keeps embeddings in the cache.
     """
     start = time.perf_counter()
-    embedding = embed_all(model, data.images, flip=flip, batch_size=batch_size, progress=progress)
-    scores = np.einsum("pd,pd->p", embedding[data.probe], embedding[data.gallery])
+    embedding = (embed or embed_all)(model, data.images, flip=flip, batch_size=batch_size, progress=progress)
+    scores, distance = compare_embeddings(embedding, data.probe, data.gallery)
     return measure(
-        scores, data.genuine, data.fold, name=data.name, rendered=data.rendered, seconds=time.perf_counter() - start
+        scores,
+        data.genuine,
+        data.fold,
+        name=data.name,
+        rendered=data.rendered,
+        seconds=time.perf_counter() - start,
+        distance=distance,
     )
+
+
+def compare_embeddings(
+    embedding: np.ndarray, probe: np.ndarray, gallery: np.ndarray, *, chunk: int = 4096
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cosine and squared distance of pairs, in the arithmetic of insightface: float64, brought to unit length first.
+
+    Args:
+        embedding: of any length. Shape (M, D).
+        probe: rows of one side of the pairs. Shape (P,).
+        gallery: rows of the other. Shape (P,).
+        chunk: pairs at once; memory only.
+
+    Returns:
+        Scores and distances. Shapes (P,), float64.
+    """
+    scores, distance = np.empty(len(probe)), np.empty(len(probe))
+    for start in range(0, len(probe), chunk):
+        here = slice(start, start + chunk)
+        first, second = (_unit(embedding[side[here]].astype(np.float64)) for side in (probe, gallery))
+        scores[here] = np.einsum("pd,pd->p", first, second)
+        distance[here] = np.sum(np.square(first - second), 1)
+    return scores, distance
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    norm = np.sqrt(np.einsum("pd,pd->p", rows, rows))
+    return rows / np.where(norm == 0, 1, norm)[:, None]
 
 
 @torch.inference_mode()
 def embed_all(
     model: Embedder,
-    images: np.ndarray | Sequence[Path],
+    images: np.ndarray | Sequence[Path] | Images,
     *,
     flip: bool = True,
     batch_size: int = 64,
     progress: bool = True,
+    normalize: bool = True,
 ) -> np.ndarray:
-    """Embeddings of many images, batch by batch. Images (M, H, W, 3) uint8 or paths -> (M, D) float32."""
+    """Embeddings of many images; the next batch is read while one is embedded.
+
+    Args:
+        model: in eval mode for the time of the call.
+        images: (M, H, W, 3) uint8, paths, or what reads its own.
+        flip: add the mirror images.
+        batch_size: images at once.
+        progress: show a bar with the rate and the time left.
+        normalize: to unit length; else the norm, which tells of the image's quality, stays.
+
+    Returns:
+        Shape (M, D), float32.
+    """
     training, device = model.training, next(model.parameters(), torch.zeros(())).device
     model.train(False)
+    embedding, done = np.empty((0, 0), np.float32), 0
     try:
-        starts = tqdm(
-            range(0, len(images), batch_size), desc="embedding", unit="batch", disable=None if progress else True
-        )
-        return np.concatenate([_embed(model, images[i : i + batch_size], flip, device) for i in starts])
+        with tqdm(total=len(images), desc="embedding", unit="image", disable=None if progress else True) as bar:
+            for faces in read_ahead(images, batch_size, model.input_size):
+                rows = _embed(model, faces, flip, device, normalize)
+                if done == 0:
+                    embedding = np.empty((len(images), rows.shape[1]), np.float32)
+                embedding[done : done + len(rows)] = rows
+                done += len(rows)
+                bar.update(len(rows))
     finally:
         model.train(training)
+    return embedding
+
+
+def read_ahead(images: np.ndarray | Sequence[Path] | Images, batch_size: int, size: Size) -> Iterator[np.ndarray]:
+    """Batches of faces in their order, (n, H, W, 3) uint8; one is read while the one before it is used."""
+    batches = [np.arange(start, min(start + batch_size, len(images))) for start in range(0, len(images), batch_size)]
+    with ThreadPoolExecutor(1) as reader:
+        waiting = [reader.submit(faces_at, images, rows, size) for rows in batches[:1]]
+        for number in range(len(batches)):
+            ready = waiting.pop().result()
+            waiting += [reader.submit(faces_at, images, rows, size) for rows in batches[number + 1 : number + 2]]
+            yield ready
 
 
 def measure(
@@ -187,6 +328,7 @@ def measure(
     rendered: bool = False,
     seconds: float = 0.0,
     thresholds: Literal["grid", "exact"] = "grid",
+    distance: np.ndarray | None = None,
 ) -> VerificationReport:
     """The field's figures for scored pairs.
 
@@ -198,14 +340,16 @@ def measure(
         rendered: whether the faces are rendered, for the report.
         seconds: what embedding took, for the report.
         thresholds: `"grid"` searches insightface's 400 thresholds, `"exact"` every score of the other folds.
+        distance: squared distances of the unit embeddings, for the grid; 2 - 2 `scores` where not given, which is the
+            same but for rounding. Shape (P,).
 
     Raises:
         InputError: arrays of different length, scores that are not finite, one class only, fewer than two folds.
     """
     scores, genuine, fold = np.asarray(scores, np.float64), np.asarray(genuine, bool), np.asarray(fold)
     check_scores(scores, genuine, fold)
-    folds = np.unique(fold)
-    accuracies, chosen = zip(*(_fold_accuracy(scores, genuine, fold == f, thresholds) for f in folds), strict=True)
+    correct, chosen = decide(scores, genuine, fold, thresholds, distance)
+    accuracies = [np.mean(correct[fold == number]) for number in np.unique(fold)]
     return VerificationReport(
         name=name,
         rendered=rendered,
@@ -221,7 +365,31 @@ def measure(
         scores=scores,
         genuine=genuine,
         fold=fold,
+        correct=correct,
     )
+
+
+def decide(
+    scores: np.ndarray,
+    genuine: np.ndarray,
+    fold: np.ndarray,
+    thresholds: Literal["grid", "exact"] = "grid",
+    distance: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which pairs are decided rightly at the threshold of the other folds (P,), and each fold's threshold (F,).
+
+    On the grid a pair is accepted where its distance is below the threshold, as in insightface; the thresholds are
+    given on the score either way.
+    """
+    nearness = scores if thresholds == "exact" else -(2 - 2 * scores if distance is None else distance)
+    correct, chosen = np.empty(len(scores), bool), []
+    for number in np.unique(fold):
+        test = fold == number
+        candidates = -GRID if thresholds == "grid" else np.append(np.unique(scores[~test])[::-1], -np.inf)
+        threshold = best_threshold(nearness[~test], genuine[~test], candidates)
+        correct[test] = (nearness[test] > threshold) == genuine[test]
+        chosen.append(1 + threshold / 2 if thresholds == "grid" else threshold)
+    return correct, np.array(chosen)
 
 
 def roc(scores: np.ndarray, genuine: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -259,24 +427,10 @@ def best_threshold(scores: np.ndarray, genuine: np.ndarray, candidates: np.ndarr
     return float(candidates[np.argmax(accepted + refused)])
 
 
-def fold_threshold(scores: np.ndarray, genuine: np.ndarray, thresholds: Literal["grid", "exact"] = "grid") -> float:
-    """The threshold that pairs of other folds give; see `measure`."""
-    candidates = 1 - GRID / 2 if thresholds == "grid" else np.append(np.unique(scores)[::-1], -np.inf)
-    return best_threshold(scores, genuine, candidates)
-
-
-def _fold_accuracy(
-    scores: np.ndarray, genuine: np.ndarray, test: np.ndarray, thresholds: Literal["grid", "exact"]
-) -> tuple[float, float]:
-    """Accuracy on one fold with the threshold of the others, and that threshold."""
-    threshold = fold_threshold(scores[~test], genuine[~test], thresholds)
-    return float(np.mean((scores[test] > threshold) == genuine[test])), threshold
-
-
-def _embed(model: Embedder, images: Any, flip: bool, device: torch.device) -> np.ndarray:
-    faces = np.array(images) if isinstance(images, np.ndarray) else load_faces(images, model.input_size)
-    batch = torch.from_numpy(fit_crops(faces, model.input_size)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return model.embed(batch, flip=flip).float().cpu().numpy()
+def _embed(model: Embedder, faces: np.ndarray, flip: bool, device: torch.device, normalize: bool) -> np.ndarray:
+    batch = torch.from_numpy(faces).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    embed = model.embed if normalize else model.unnormalized  # type: ignore[attr-defined]
+    return embed(batch, flip=flip).float().cpu().numpy()
 
 
 def check_scores(scores: np.ndarray, genuine: np.ndarray, fold: np.ndarray) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,18 +12,12 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 from tqdm import tqdm
 
+from facexai.datasets.folders import Images
 from facexai.errors import InputError
 from facexai.images import fit_crops
 from facexai.models import FaceRecognizer
 from facexai.models.hopenet import PoseEstimator
 from facexai.weights import write_atomically
-
-
-class Images(Protocol):
-    """Aligned faces, uint8, indexable by an array of positions."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)

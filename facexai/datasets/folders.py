@@ -1,19 +1,29 @@
 """Faces on disk: one folder an identity, and lists of pairs."""
 
 import csv
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+from tqdm import tqdm
 
 from facexai.errors import InputError
-from facexai.images import CROP_SIZE, Size, crop_size, fit_crops, load_image, to_uint8
+from facexai.images import CROP_SIZE, Size, fit_crops, load_pixels
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 SAME = {"1": True, "true": True, "0": False, "false": False}
+
+
+class Images(Protocol):
+    """Aligned faces, uint8, indexable by an array of positions."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, indices: np.ndarray, /) -> np.ndarray: ...
 
 
 class IdentityFolder:
@@ -108,14 +118,39 @@ def load_faces(paths: Sequence[Path], size: Size = CROP_SIZE) -> np.ndarray:
         return np.stack(list(pool.map(lambda path: _load_face(path, size), paths)))
 
 
-def _load_face(path: Path, size: Size) -> np.ndarray:
-    image = to_uint8(load_image(path))
-    if image.shape[:2] not in (crop_size(size), (CROP_SIZE, CROP_SIZE)):
-        (height, width), (rows, columns) = image.shape[:2], crop_size(size)
-        raise InputError(
-            f"{path} must be an aligned face of {columns} x {rows} pixels; it has {width} x {height}. Use align_face."
-        )
-    return fit_crops(image, size)
+def faces_at(images: np.ndarray | Sequence[Path] | Images, rows: np.ndarray, size: Size = CROP_SIZE) -> np.ndarray:
+    """Faces at these positions of an array, of a list of files, or of what reads its own. Shape (N, H, W, 3), uint8."""
+    if isinstance(images, Sequence):
+        return load_faces([images[row] for row in rows], size)
+    return fit_crops(np.array(images[rows]), size)
+
+
+def image_bytes(images: np.ndarray | Sequence[Path] | Images, rows: np.ndarray) -> list[bytes]:
+    """The images at these positions as they are stored: files, entries of a pack, or plain pixels."""
+    if isinstance(images, Sequence):
+        return [images[row].read_bytes() for row in rows]
+    if hasattr(images, "payloads"):
+        return images.payloads(rows)  # type: ignore[union-attr]
+    return [face.tobytes() for face in images[rows]]
+
+
+def images_digest(images: np.ndarray | Sequence[Path] | Images) -> str:
+    """sha256 of the sha256 of each image: one for the same images in the same order, wherever they are stored."""
+    whole = hashlib.sha256()
+    for row in tqdm(range(len(images)), desc="hashing", unit="image", disable=None, delay=2):
+        for content in image_bytes(images, np.array([row])):
+            whole.update(hashlib.sha256(content).digest())
+    return whole.hexdigest()
+
+
+def decode_faces(payloads: Sequence[bytes], names: Sequence[str], size: Size = CROP_SIZE) -> np.ndarray:
+    """Aligned faces from encoded images, by eight threads. Shape (N, H, W, 3), uint8."""
+    with ThreadPoolExecutor(8) as pool:
+        return np.stack(list(pool.map(lambda payload, name: _load_face(payload, size, name), payloads, names)))
+
+
+def _load_face(source: Path | bytes, size: Size, name: str = "") -> np.ndarray:
+    return fit_crops(load_pixels(source, name, size=size), size)
 
 
 def _images(folder: Path) -> list[Path]:
@@ -127,10 +162,13 @@ class PairList:
     """Pairs of image files, read from a CSV with the columns `name1,name2,same` and, where there are folds, `fold`.
 
     Attributes:
-        paths: every image that occurs, once.
+        paths: every image that occurs, once, in the order of the pairs.
         probe, gallery: indices into `paths`. Shape (P,).
         genuine: one identity or two. Shape (P,), bool.
         fold: number of the fold. Shape (P,), int64. Without the column: ten folds of equal size, in the file's order.
+        identity: label of the person on each image, where the folders tell: genuine pairs lie in one folder of `root`,
+            impostor pairs in two. Shape (len(paths),).
+        files: that list the pairs.
     """
 
     paths: list[Path]
@@ -138,6 +176,8 @@ class PairList:
     gallery: np.ndarray
     genuine: np.ndarray
     fold: np.ndarray
+    identity: np.ndarray | None = None
+    files: tuple[Path, ...] = ()
 
     @classmethod
     def read(cls, file: str | Path, root: str | Path) -> "PairList":
@@ -149,19 +189,47 @@ class PairList:
         """
         file, root = Path(file), Path(root)
         rows = _rows(file)
-        names = sorted({row[side] for row in rows for side in ("name1", "name2")})
-        paths = [find_inside(root, name, file) for name in names]
-        index = {name: position for position, name in enumerate(names)}
-        fold = _folds(rows, file)
+        names = [(row["name1"], row["name2"]) for row in rows]
+        genuine = np.array([_same(row, line, file) for line, row in enumerate(rows, start=2)])
+        return cls.of_names(names, genuine, _folds(rows, file), root, [file])
+
+    @classmethod
+    def of_names(
+        cls,
+        names: Sequence[tuple[str, str]],
+        genuine: np.ndarray,
+        fold: np.ndarray,
+        root: Path,
+        files: Sequence[Path],
+        person: Callable[[str], str] | None = None,
+    ) -> "PairList":
+        """A list from the names of the two images of each pair.
+
+        Args:
+            names: relative to `root`.
+            genuine: one identity or two. Shape (P,), bool.
+            fold: number of the fold. Shape (P,).
+            root: folder of the images.
+            files: that list the pairs; messages blame the last one.
+            person: who is on the image of a name; else the first folder of the name tells.
+
+        Raises:
+            InputError: see `read`.
+        """
+        index = {name: position for position, name in enumerate(dict.fromkeys(name for pair in names for name in pair))}
+        paths = [find_inside(root, name, files[-1]) for name in index]
         if len(np.unique(fold)) < 2:
-            raise InputError(f"{file} must have pairs in at least two folds; a threshold is found on the other folds")
-        return cls(
-            paths,
-            np.array([index[row["name1"]] for row in rows]),
-            np.array([index[row["name2"]] for row in rows]),
-            np.array([_same(row, line, file) for line, row in enumerate(rows, start=2)]),
-            fold,
-        )
+            raise InputError(
+                f"{files[-1]} must have pairs in at least two folds; a threshold is found on the other folds"
+            )
+        probe, gallery = np.array([[index[first], index[second]] for first, second in names]).T
+        _, label = np.unique([(person or _first_folder)(name) for name in index], return_inverse=True)
+        told = np.array_equal(label[probe] == label[gallery], genuine)
+        return cls(paths, probe, gallery, genuine, fold, label if told else None, tuple(files))
+
+
+def _first_folder(name: str) -> str:
+    return Path(name).parts[0]
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
@@ -191,11 +259,16 @@ def _same(row: dict[str, str], line: int, file: Path) -> bool:
 
 def _folds(rows: list[dict[str, str]], file: Path) -> np.ndarray:
     if "fold" not in rows[0]:
-        return np.arange(len(rows)) * 10 // len(rows)
+        return ten_folds(len(rows))
     try:
         return np.array([int(row["fold"]) for row in rows])
     except (TypeError, ValueError):
         raise InputError(f"{file}: 'fold' must be a whole number in every line") from None
+
+
+def ten_folds(pairs: int) -> np.ndarray:
+    """Number of the fold of each pair where a file gives none: ten runs of (almost) equal length, as `KFold(10)`."""
+    return np.repeat(np.arange(10), [len(part) for part in np.array_split(np.arange(pairs), 10)])
 
 
 def find_inside(root: Path, name: str, file: Path) -> Path:
@@ -203,6 +276,10 @@ def find_inside(root: Path, name: str, file: Path) -> Path:
     path = root / name
     if not name or Path(name).is_absolute() or ".." in Path(name).parts:
         raise InputError(f"{file}: image names must lie inside {root}; got '{name}'")
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        there = False
+    if not there:
         raise InputError(f"{file} names an image that is not there: {path}")
     return path

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from facexai.datasets.rendered import rendered_once, two_looks
+from facexai.datasets.rendered import poses_in_crops, rendered_once, two_looks
 from facexai.errors import InputError
 from facexai.rendering import Identity, Nuisance, sample_nuisance
-from facexai.rendering.scene import framing, pose_in_crop
+from facexai.rendering.scene import framing
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,7 @@ class RenderedFrontalProfiles:
     @property
     def pose(self) -> np.ndarray:
         """Yaw, pitch, roll of each image in degrees, as one sees them in the crop: see `pose_in_crop`. Shape (N, 3)."""
-        seen = (pose_in_crop(nuisance.pose, framing(look, nuisance)) for look, nuisance in self.jobs())
-        return np.array([(pose.yaw, pose.pitch, pose.roll) for pose in seen], np.float32)
+        return poses_in_crops((nuisance, framing(look, nuisance)) for look, nuisance in self.jobs())
 
     @property
     def recipe(self) -> dict[str, Any]:

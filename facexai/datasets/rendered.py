@@ -6,13 +6,13 @@ A set is a handful of numbers; its images are rendered on first use and kept in 
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from facexai.cache import cache_folder
+from facexai.cache import cache_folder, save_array
 from facexai.images import CROP_SIZE
 from facexai.pose import Pose
 from facexai.rendering import Identity, Nuisance, render_many, sample_identity, sample_nuisance, swap_regions
@@ -22,7 +22,23 @@ APPEARANCE = 1  # raise it whenever the renderer gives other pixels for the same
 
 
 @dataclass(frozen=True)
-class RenderedFaces:
+class RenderedPeople:
+    """What sets of rendered identities have in common; the sets say what their settings mean."""
+
+    identities: int = 500
+    images_per_identity: int = 20
+    seed: int = 1
+    strength: tuple[float, float] = (0.2, 1.4)
+    occlusion: float = 0.25
+
+    @property
+    def identity(self) -> np.ndarray:
+        """Identity label of each image. Shape (N,), int64."""
+        return np.repeat(np.arange(self.identities), self.images_per_identity)
+
+
+@dataclass(frozen=True)
+class RenderedFaces(RenderedPeople):
     """Images of rendered identities, for training.
 
     Args:
@@ -37,17 +53,7 @@ class RenderedFaces:
     Every second image of a person wears another hair and beard, so that a network cannot lean on them.
     """
 
-    identities: int = 500
-    images_per_identity: int = 20
-    seed: int = 1
-    strength: tuple[float, float] = (0.2, 1.4)
-    occlusion: float = 0.25
     frontal: float = 0.5
-
-    @property
-    def identity(self) -> np.ndarray:
-        """Identity label of each image. Shape (N,), int64."""
-        return np.repeat(np.arange(self.identities), self.images_per_identity)
 
     def jobs(self) -> Iterator[tuple[Identity, Nuisance]]:
         """What to render, image by image."""
@@ -74,7 +80,7 @@ LOOSE_SHIFT = 8.0  # pixels
 
 
 @dataclass(frozen=True)
-class RenderedPoses:
+class RenderedPoses(RenderedPeople):
     """Images of rendered identities whose pose is known exactly.
 
     Args:
@@ -90,17 +96,7 @@ class RenderedPoses:
     second image of a person wears another hair.
     """
 
-    identities: int = 500
-    images_per_identity: int = 20
-    seed: int = 1
-    strength: tuple[float, float] = (0.2, 1.4)
-    occlusion: float = 0.25
     loose: float = 0.5
-
-    @property
-    def identity(self) -> np.ndarray:
-        """Identity label of each image. Shape (N,), int64."""
-        return np.repeat(np.arange(self.identities), self.images_per_identity)
 
     def jobs(self) -> Iterator[tuple[Identity, Nuisance, np.ndarray]]:
         """What to render, image by image, and how it is framed."""
@@ -119,8 +115,13 @@ class RenderedPoses:
 
     def poses(self) -> np.ndarray:
         """Yaw, pitch, roll of each image in degrees, as one sees them in the crop: see `pose_in_crop`. Shape (N, 3)."""
-        seen: Iterator[Pose] = (pose_in_crop(nuisance.pose, alignment) for _, nuisance, alignment in self.jobs())
-        return np.array([(pose.yaw, pose.pitch, pose.roll) for pose in seen], np.float32)
+        return poses_in_crops((nuisance, alignment) for _, nuisance, alignment in self.jobs())
+
+
+def poses_in_crops(placed: Iterable[tuple[Nuisance, np.ndarray]]) -> np.ndarray:
+    """Yaw, pitch, roll in degrees, as one sees them in the crops, of images and how they are framed. Shape (N, 3)."""
+    seen: Iterator[Pose] = (pose_in_crop(nuisance.pose, alignment) for nuisance, alignment in placed)
+    return np.array([(pose.yaw, pose.pitch, pose.roll) for pose in seen], np.float32)
 
 
 def loose_framing(nuisance: Nuisance, rng: np.random.Generator) -> np.ndarray:
@@ -142,7 +143,7 @@ def rendered_once(
     """Images of a recipe: from the cache, or rendered and put there.
 
     Args:
-        recipe: everything that the images depend on, JSON-able; its hash names the file.
+        recipe: everything that the images depend on but the renderer, JSON-able; its hash names the file.
         jobs: called without arguments where the images must be made; gives the jobs of `render_many`.
         workers: processes; the number of cores where None.
         progress: show a bar while rendering.
@@ -153,20 +154,14 @@ def rendered_once(
     """
     if labels:
         recipe = {**recipe, "labels": True}
-    key = hashlib.sha256(json.dumps({"appearance": APPEARANCE, **recipe}, sort_keys=True).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps(versioned(recipe), sort_keys=True).encode()).hexdigest()[:16]
     file = cache_folder() / "rendered" / f"{key}.npy"
     if not file.is_file():
         images = render_many(list(jobs()), workers or os.cpu_count() or 1, progress=progress, labels=labels)
-        _save(file, images)
+        save_array(file, images)
     return np.load(file, mmap_mode="r")
 
 
-def _save(file: Path, images: np.ndarray) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as handle:
-            np.save(handle, images)
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
+def versioned(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe with the version of the renderer: what is kept of rendered images, pixels or features, depends on."""
+    return {"appearance": APPEARANCE, **recipe}

@@ -109,9 +109,16 @@ class AttentionAdaptationLoss(nn.Module):
         self.frozen.eval()
         return self
 
-    def target(self, frontal: Tensor, pose: Tensor) -> Tensor:
-        """What the profiles are to become. Frontal embeddings (N, D) and their poses (N, P) -> (N, D)."""
-        before = frontal if self.plain else self.frozen(frontal, pose)
+    def before(self, frontal: Tensor, pose: Tensor) -> Tensor:
+        """The target without attention. Frontal embeddings (N, D) and their poses (N, P) -> (N, D).
+
+        It never changes while AM learns, so that it can be computed once.
+        """
+        return frontal if self.plain else self.frozen(frontal, pose)
+
+    def target(self, frontal: Tensor, pose: Tensor, before: Tensor | None = None) -> Tensor:
+        """What the profiles are to become. Frontal embeddings (N, D), poses (N, P), `before` of them -> (N, D)."""
+        before = self.before(frontal, pose) if before is None else before
         after = before * self.attention(frontal)
         if self.keep_length:
             after = F.normalize(after) * before.norm(dim=1, keepdim=True)

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -29,13 +29,18 @@ ARCHITECTURES: Registry[Callable[..., FaceRecognizer]] = Registry("architecture"
 
 
 def build(
-    name: str, *, decoder: dict[str, Any] | None = None, xcos: dict[str, Any] | None = None, **options: Any
+    name: str,
+    *,
+    decoder: dict[str, Any] | Literal[False] | None = None,
+    xcos: dict[str, Any] | None = None,
+    **options: Any,
 ) -> FaceRecognizer:
     """A fresh network of a registered architecture, in training mode, with random weights.
 
     Args:
         name: one of `ARCHITECTURES`.
-        decoder: options of a `ReconstructionDecoder` for a network that comes without one, or in place of its own.
+        decoder: options of a `ReconstructionDecoder` for a network that comes without one, or in place of its own;
+            False takes its own away.
         xcos: options of an `XCosHead`; None for a network without.
         options: the options of that architecture.
 
@@ -49,7 +54,9 @@ def build(
         raise InputError(f"architecture '{name}' does not take these options: {error}") from None
     model.name = f"{name}:{options['network']}" if "network" in options else name
     model.architecture = {"name": name, "options": options}
-    if decoder is not None:
+    if decoder is False:
+        detach_decoder(model)
+    elif decoder is not None:
         attach_decoder(model, **decoder)
     if xcos is not None:
         attach_xcos(model, **xcos)
@@ -62,6 +69,12 @@ def attach_decoder(model: FaceRecognizer, **options: Any) -> ReconstructionDecod
     known = model.architecture.get("options", {})
     model.architecture = {**model.architecture, "options": {**known, "decoder": options}}
     return decoder
+
+
+def detach_decoder(model: FaceRecognizer) -> None:
+    """Take the decoder away, which `save_model` will remember."""
+    model.decoder = None
+    model.architecture = {**model.architecture, "options": {**model.architecture["options"], "decoder": False}}
 
 
 def attach_xcos(model: FaceRecognizer, **options: Any) -> XCosHead:

@@ -56,7 +56,7 @@ class HopeNet(nn.Module):
         pose_size: P of the pose feature: 2048, or 512 with depth 10 or 18; half of it with 3 stages.
         options: depth, size and stages, from which the network is built again.
         name: of the saved network or file that the weights came from.
-        card: the model card that came with the weights, or an empty dict.
+        card: the model card that came with the weights, the sha256 of a published file, {} for a fresh network.
 
     Convention:
         The bins have the signs of the published network, whose positive yaw turns the face to the image's left,

@@ -74,10 +74,12 @@ class PoseInvariantRecognizer(nn.Module):
             images: aligned faces in [-1, 1].
             flip: add the embeddings of the mirrored images, each by its own pose, before normalising.
         """
+        return F.normalize(self.unnormalized(images, flip=flip))
+
+    def unnormalized(self, images: Tensor, *, flip: bool = False) -> Tensor:
+        """Embeddings before they are brought to unit length, as templates sum them. (N, 3, H, W) -> (N, D)."""
         embedding = self.frontalized(images)
-        if flip:
-            embedding = embedding + self.frontalized(images.flip(3))
-        return F.normalize(embedding)
+        return embedding + self.frontalized(images.flip(3)) if flip else embedding
 
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
         return self.embed(images)

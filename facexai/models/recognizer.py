@@ -29,7 +29,7 @@ class FaceRecognizer(nn.Module):
         xcos: head of the explainer `xcos`; None where there is none.
         name: what the model is called in reports.
         threshold: calibrated decision threshold on the score; None where nobody has calibrated it.
-        card: the model card it was loaded with, {} for a fresh network.
+        card: the model card it was loaded with, the sha256 of a published file, {} for a fresh network.
         architecture: {"name", "options"}: what `models.build` needs to make it again.
     """
 
@@ -108,10 +108,12 @@ class FaceRecognizer(nn.Module):
             images: aligned faces in [-1, 1].
             flip: add the head's output on the mirrored images before normalising (insightface's `verification.py`).
         """
+        return F.normalize(self.unnormalized(images, flip=flip))
+
+    def unnormalized(self, images: Tensor, *, flip: bool = False) -> Tensor:
+        """Embeddings before they are brought to unit length, as templates sum them. (N, 3, H, W) -> (N, D)."""
         pooled = self.pooled(images)
-        if flip:
-            pooled = pooled + self.pooled(images.flip(3))
-        return F.normalize(pooled)
+        return pooled + self.pooled(images.flip(3)) if flip else pooled
 
     def reconstruct(self, features: Tensor) -> Tensor:
         """Faces from feature maps. (N, C, h, w) -> (N, 3, H, W)."""

@@ -109,6 +109,12 @@ def framing(identity: Identity, nuisance: Nuisance | None = None, *, size: int =
     return _align(_flatten(points, nuisance.distance), nuisance, size)
 
 
+def landmarks_in_crop(identity: Identity, nuisance: Nuisance, alignment: np.ndarray) -> np.ndarray:
+    """Where `render` puts the five landmarks under this alignment. Shape (5, 2)."""
+    flat = _flatten(_landmarks(head_shape(identity), nuisance), nuisance.distance)
+    return flat @ alignment[:, :2].T + alignment[:, 2]
+
+
 def pose_in_crop(pose: Pose, alignment: np.ndarray) -> Pose:
     """The pose that one sees in a crop, whose turn in the image plane takes part of the roll away.
 

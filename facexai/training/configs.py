@@ -22,7 +22,7 @@ class DDFVConfig:
     start: str = ""  # a model of that architecture, as `load_model` takes it, to go on from; random weights without
 
     # the data: an identity folder, or rendered faces where `images` is empty
-    images: str = ""  # IV.A: MS1Mv2, unpacked as one folder an identity
+    images: str = ""  # IV.A: MS1Mv2, as insightface packs it (train.rec) or as one folder an identity
     identities: int = 500  # rendered faces only, as are the next two
     images_per_identity: int = 20
     data_seed: int = 1
@@ -164,10 +164,11 @@ class PretrainConfig:
     limit: float = 0.0  # degrees of yaw up to which a face passes the frontalizer by; not in the paper
 
     # the data: an identity folder, or rendered faces in all poses where `images` is empty
-    images: str = ""  # 4.1.1: MS1M and MS1M-Pose-Sim, unpacked as one folder an identity
-    identities: int = 500  # rendered faces only, as are the next two
+    images: str = ""  # 4.1.1: MS1M and MS1M-Pose-Sim, as train.rec or as one folder an identity
+    identities: int = 500  # rendered faces only, as are the next three
     images_per_identity: int = 20
     data_seed: int = 1
+    frontal: float = 0.5  # share of the rendered images about yaw 0, see RenderedFaces; the others are turned anywhere
     augment: float = 0.8  # 4.1.2 names grey, mirrored and recoloured images; the strength is not printed
 
     # the loss
@@ -249,6 +250,10 @@ class FinetuneConfig:
     schedule: Literal["constant", "cosine"] = "constant"  # not printed
     keep_best: bool = False  # the epoch that did best on the held-out people, instead of the last
 
+    # the machine
+    precision: Literal["32-true", "bf16-mixed"] = (
+        "32-true"  # mixed: of the frontalizer alone; the losses stay as they are
+    )
     seed: int = 42  # 4.1.2
     half: bool = False  # store float16
 
@@ -262,10 +267,11 @@ class FinetuneConfig:
 
 @dataclass(frozen=True)
 class HopeNetConfig:
-    """A head pose network. The defaults are the published ones where paper or code print a value.
+    """A head pose network. The defaults are those of the published code, of the released weights, or of the paper.
 
-    Source: Ruiz et al. (2018), sections 3 and 4, and `train_hopenet.py` of natanielruiz/deep-head-pose. "not printed"
-    marks our own choices.
+    Source: Ruiz et al. (2018), and `train_hopenet.py` of natanielruiz/deep-head-pose. Values marked "code" were read
+    there. Those marked "paper, not checked" are the schedule that is reported of the paper; we have not seen it
+    printed, and the defaults of the code differ (5 epochs at 1e-3). "not printed" marks our own choices.
 
     Deviations:
         The published network starts from ImageNet's weights, with stem and BatchNorm frozen. Nothing is downloaded
@@ -273,9 +279,9 @@ class HopeNetConfig:
     """
 
     # the network
-    depth: int = 50
-    size: int = 224  # pixels
-    stages: int = 4
+    depth: int = 50  # code
+    size: int = 224  # pixels; code
+    stages: int = 4  # code
     start: str = ""  # a HopeNet of these three, as `load_pose_network` takes it, to go on from; random weights without
 
     # the data: a folder of faces and a CSV of their poses, or rendered faces where `images` is empty
@@ -289,13 +295,13 @@ class HopeNetConfig:
     cut: float = 0.0  # share of the images with black corners, as where a photograph ends
 
     # the loss
-    alpha: float = 1.0  # weight of the squared error; 1 and 2 in the released networks
+    alpha: float = 1.0  # weight of the squared error; 1 and 2 in the released networks, 0.001 in the code
 
     # the optimiser: Adam
-    epochs: int = 25
-    batch_size: int = 16  # the code's
-    lr: float = 1e-5
-    head_lr: float = 5.0  # times lr; the code's
+    epochs: int = 25  # paper, not checked
+    batch_size: int = 16  # code
+    lr: float = 1e-5  # paper, not checked
+    head_lr: float = 5.0  # times lr; code
     weight_decay: float = 0.0  # not printed; decoupled, as in AdamW
     schedule: Literal["constant", "steps", "cosine"] = "constant"
     warmup: float = 0.0  # share of the run in which the learning rates rise from 0

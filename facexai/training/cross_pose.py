@@ -18,12 +18,15 @@ class CrossPoseFaces:
     Attributes:
         frontal, profile: their features.
         frontal_identity, profile_identity: whose, in [0, K). Shapes (number of frontal faces,), (of profiles,), int64.
+        frontal_yaw, profile_yaw: in degrees, as given with the faces or estimated. Same shapes, float32.
     """
 
     frontal: PoseFeatures
     profile: PoseFeatures
     frontal_identity: Tensor
     profile_identity: Tensor
+    frontal_yaw: Tensor
+    profile_yaw: Tensor
 
     @classmethod
     def sort(
@@ -72,7 +75,10 @@ class CrossPoseFaces:
         rows_f, rows_p = (np.flatnonzero(kind & np.isin(identity, both)) for kind in (is_frontal, is_profile))
         label = {name: number for number, name in enumerate(both)}
         whose_f, whose_p = (torch.tensor([label[name] for name in identity[rows]]) for rows in (rows_f, rows_p))
-        return cls(features[torch.from_numpy(rows_f)], features[torch.from_numpy(rows_p)], whose_f, whose_p)
+        yaw_f, yaw_p = (torch.tensor(angles[rows, 0], dtype=torch.float32) for rows in (rows_f, rows_p))
+        return cls(
+            features[torch.from_numpy(rows_f)], features[torch.from_numpy(rows_p)], whose_f, whose_p, yaw_f, yaw_p
+        )
 
     @property
     def people(self) -> int:
@@ -87,6 +93,8 @@ class CrossPoseFaces:
             self.profile[side],
             self.frontal_identity[front] - first,
             self.profile_identity[side] - first,
+            self.frontal_yaw[front],
+            self.profile_yaw[side],
         )
 
     def mean_frontal(self) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facexai.datasets import IdentityFolder, RenderedFaces
+from facexai.datasets import RenderedFaces, identity_faces
 from facexai.errors import InputError
 from facexai.losses import ArcFaceLoss, reconstruction_loss
 from facexai.models import FaceRecognizer, build
@@ -114,7 +114,7 @@ def train_ddfv(
 
 def _training_set(config: DDFVConfig, progress: bool) -> tuple[Images, np.ndarray]:
     if config.images:
-        folder = IdentityFolder(config.images)
+        folder = identity_faces(config.images)
         return folder, folder.identity
     faces = RenderedFaces(config.identities, config.images_per_identity, config.data_seed)
     return faces.images(progress=progress), faces.identity  # type: ignore[return-value]

@@ -46,13 +46,14 @@ class Faces(NamedTuple):
 class Pairs(NamedTuple):
     """A batch of N pairs: a profile, a frontal face of the same person, what the profile is to become, and who it is.
 
-    `target` is (N, D), `identity` (N,).
+    `target` is (N, D), `identity` (N,), `frontalized` what F-Net makes of the frontal face (N, D), where it is known.
     """
 
     profile: Faces
     frontal: Faces
     target: Tensor
     identity: Tensor
+    frontalized: Tensor | None = None
 
 
 class FinetuneObjective(nn.Module):
@@ -85,15 +86,17 @@ class FinetuneObjective(nn.Module):
         `"attention"` is the mean weight that AM gives, `"target_norm"` the length of the target, `"cosine"` that of
         the target and what the frontalizer makes of the profile; each a mean over the batch.
         """
-        config, (profile, frontal, target, identity) = self.config, pairs
+        config, (profile, frontal, target, identity, frontalized) = self.config, pairs
         faces = [profile, frontal] if config.frontal_faces else [profile]
         # All at once, so that BatchNorm sees the faces that it will meet.
         embedding, pose = (torch.cat(parts) for parts in zip(*(face[:2] for face in faces), strict=True))
-        moved, *kept = self.frontalizer(embedding, pose).split(len(target))
         attention = target.new_ones(())
-        if config.adaptation == "proposed":
-            target = self.adaptation.target(frontal.embedding, frontal.pose)
-            attention = self.adaptation.attention(frontal.embedding).mean()
+        with torch.autocast(embedding.device.type, torch.bfloat16, enabled=config.precision == "bf16-mixed"):
+            moved, *kept = _full(self.frontalizer(embedding, pose)).split(len(target))
+            if config.adaptation == "proposed":
+                target = _full(self.adaptation.target(frontal.embedding, frontal.pose, frontalized))
+                with torch.no_grad():
+                    attention = _full(self.adaptation.attention(frontal.embedding)).mean()
         distance = self._distance(target, moved, profile.yaw)
         recognition = target.new_zeros(())
         if config.arcface_weight:
@@ -172,6 +175,8 @@ def finetune(
         objective = FinetuneObjective(frontalization.frontalizer, sampler.classes, config)
     finally:
         torch.random.set_rng_state(torch_state)
+    if config.adaptation == "proposed":
+        sampler.keep(objective.adaptation.before)
     optimizer = _optimizer(objective, config)
     steps = config.epochs * (len(learning.profile) // config.batch_size)
     step, history, best = 0, [], (-math.inf, 0, None)
@@ -231,7 +236,15 @@ class PairSampler:
         total = torch.zeros(faces.people, embedding.shape[-1])
         total.index_add_(0, faces.frontal_identity, F.normalize(embedding, dim=-1).mean(1))
         self.classes = F.normalize(total) * length
+        self.frontalized: Tensor | None = None
         self.config = config
+
+    @torch.no_grad()
+    def keep(self, frozen: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """What F-Net makes of all frontal faces, once: it is frozen, and so are its inputs."""
+        embedding, pose = (part.flatten(0, 1) for part in self.frontal[:2])
+        parts = [frozen(*some) for some in zip(embedding.split(1024), pose.split(1024), strict=True)]
+        self.frontalized = torch.cat(parts).unflatten(0, (-1, 2))
 
     def epoch(self, number: int) -> Iterator[Pairs]:
         """The batches of one epoch, whole ones only; seed and number decide all of it."""
@@ -250,7 +263,8 @@ class PairSampler:
             frontal_rows = self.frontal_rows[chosen]
             frontal = Faces(*(part[frontal_rows, frontal_view] for part in self.frontal))
             target = self.classes[identity] if config.target == "mean" else frontal.embedding
-            yield Pairs(profile, frontal, target, identity)
+            frontalized = None if self.frontalized is None else self.frontalized[frontal_rows, frontal_view]
+            yield Pairs(profile, frontal, target, identity, frontalized)
 
 
 @torch.no_grad()
@@ -282,8 +296,15 @@ def cross_pose_scores(frontalization: Frontalization, faces: CrossPoseFaces, str
     return {"auc": auc, "genuine": float(scores[genuine].mean()), "impostor": float(scores[~genuine].mean())}
 
 
+def _full(values: Tensor) -> Tensor:
+    """Half precision is for layers alone; losses are taken in full."""
+    return values.float() if values.dtype == torch.bfloat16 else values
+
+
 def _optimizer(objective: FinetuneObjective, config: FinetuneConfig) -> torch.optim.Optimizer:
     parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, config.lr, weight_decay=config.weight_decay)
-    return torch.optim.SGD(parameters, config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+        return torch.optim.AdamW(parameters, config.lr, weight_decay=config.weight_decay, fused=True)
+    return torch.optim.SGD(
+        parameters, config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
+    )

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 
 from facexai.cache import cache_folder
-from facexai.datasets import IdentityFolder, PoseFolder
+from facexai.datasets import PoseFolder, identity_faces
 from facexai.datasets.features import Images, PoseFeatures, extract_features, features_once
 from facexai.datasets.frontal_profile import RenderedFrontalProfiles
+from facexai.datasets.rendered import versioned
 from facexai.errors import InputError
-from facexai.frontalizations import load_frontalization, save_frontalization
+from facexai.frontalizations import load_frontalization, network_digests, save_frontalization
 from facexai.models import FaceRecognizer, Preprocessing
 from facexai.models.frontalizers import (
     CONTROLS,
@@ -65,6 +66,7 @@ def train_frontalizer(
     facts = {
         "recognizer": config.model,
         "pose_network": config.pose_network,
+        "network_sha256": network_digests(recognizer, estimator),
         "seed": config.seed,
         "data": data,
         "pairs": len(learning.profile),
@@ -91,14 +93,14 @@ def cross_pose_faces(
     if not config.images:
         rendered = RenderedFrontalProfiles(config.identities, config.frontals, config.profiles, config.data_seed)
         faces = LazyImages(lambda: rendered.images(progress=progress), len(rendered.identity))
-        features = cached_features(rendered.recipe, faces, recognizer, estimator, progress=progress)
+        features = cached_features(versioned(rendered.recipe), faces, recognizer, estimator, progress=progress)
         words = (
             f"rendered faces: {rendered.identities} identities x ({rendered.frontals} frontal + {rendered.profiles} "
             f"profile), seed {rendered.seed}"
         )
         return _sorted(config, features, rendered.identity, rendered.pose), words
     size = recognizer.input_size
-    folder = PoseFolder(config.images, config.poses, size) if config.poses else IdentityFolder(config.images, size)
+    folder = PoseFolder(config.images, config.poses, size) if config.poses else identity_faces(config.images, size)
     features = extract_features(recognizer, estimator, folder, progress=progress)
     angles = folder.poses if isinstance(folder, PoseFolder) else features.angles[:, 0].numpy()
     return _sorted(config, features, folder.identity, angles), f"{config.images}: {len(folder)} images"
@@ -115,7 +117,7 @@ def cached_features(
     """Features, kept in the cache.
 
     Args:
-        what: everything that the images depend on, JSON-able.
+        what: everything that the images depend on, JSON-able; for rendered faces their recipe, `versioned`.
         images: aligned faces; looked at only where their features are not in the cache.
         recognizer: gives the embeddings; its weights belong to the key.
         estimator: gives the poses; its weights belong to the key.
@@ -176,7 +178,10 @@ def prepare(config: FinetuneConfig, learning: CrossPoseFaces) -> Frontalization:
 
 
 def fit_centring(name: str, learning: CrossPoseFaces) -> Frontalizer | None:
-    """What stands before the frontalizer: `"none"`, `"unit"` for unit length alone, or one of `CONTROLS`."""
+    """What stands before the frontalizer: `"none"`, `"unit"` for unit length alone, or one of `CONTROLS`.
+
+    Pose classes are told by the yaws that came with the faces, and by estimated ones where none did.
+    """
     dimension = learning.profile.embedding.shape[2]
     if name == "none":
         return None
@@ -184,7 +189,7 @@ def fit_centring(name: str, learning: CrossPoseFaces) -> Frontalizer | None:
         return build_control("global-centring", dimension)  # unfitted, its mean is zero
     parts = (learning.frontal, learning.profile)
     embedding = torch.cat([part.embedding for part in parts]).flatten(0, 1)
-    yaw = torch.cat([part.angles[..., 0] for part in parts]).flatten()
+    yaw = torch.cat([learning.frontal_yaw, learning.profile_yaw]).repeat_interleave(2)  # classes know no side
     identity = torch.cat([learning.frontal_identity, learning.profile_identity]).repeat_interleave(2)
     return CONTROLS[name](embedding, identity, yaw).eval()
 

@@ -4,6 +4,7 @@ Source: Stanishev, Lu, Ebrahimi, "Pose-Invariant Face Recognition via Feature-Sp
 ("in the first stage, F-Net and P-Net share the same architecture and weights") and 4.1.2.
 """
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facexai.datasets import IdentityFolder, RenderedFaces
+from facexai.datasets import RenderedFaces, identity_faces
 from facexai.errors import InputError
-from facexai.frontalizations import RECOGNIZER_FOLDER, save_frontalization
+from facexai.frontalizations import RECOGNIZER_FOLDER, network_digests, save_frontalization
 from facexai.losses import ArcFaceLoss
-from facexai.models import build
+from facexai.models import build, detach_decoder
 from facexai.models.frontalizers import Frontalization
 from facexai.models.pose_invariant import PoseInvariantRecognizer
 from facexai.pose_networks import load_pose_network
@@ -26,6 +27,8 @@ from facexai.training.fit import Task, fit, run_facts, start_fabric
 from facexai.training.frontalizer import fresh_frontalizer
 from facexai.training.loop import Images
 from facexai.weights import load_model, save_model
+
+Validate = Callable[[PoseInvariantRecognizer], dict[str, float]]
 
 
 class PretrainObjective(nn.Module):
@@ -56,6 +59,7 @@ def train_pose_invariant(
     out: str | Path,
     *,
     resume: bool = False,
+    validate: Validate | None = None,
     card: dict[str, Any] | None = None,
     progress: bool = True,
 ) -> Path:
@@ -68,6 +72,8 @@ def train_pose_invariant(
         out: folder for the frontalizer, which `load_pose_invariant` reads, the recognizer in a folder of its own in
             it, `config.json`, `log.jsonl` and the checkpoint `last.ckpt`.
         resume: go on from `last.ckpt`.
+        validate: called after each epoch with the model in eval mode; its figures go to the log, the last ones to the
+            cards.
         card: further entries of both cards.
         progress: show a bar with the loss and images/s.
 
@@ -97,22 +103,25 @@ def train_pose_invariant(
     if config.optimizer == "adamw":
         optimizer = torch.optim.AdamW(parameters, config.lr, weight_decay=config.weight_decay)
     change = partial(augment, strength=config.augment, seed=config.seed + fabric.global_rank)
-    task = Task(objective, learnt, [optimizer], images, identity, augment=lambda faces, step: change(faces, step=step))
+    judge = (lambda: validate(model.eval())) if validate else None
+    task = Task(objective, learnt, [optimizer], images, identity, judge, lambda faces, step: change(faces, step=step))
     outcome = fit(task, config, out, fabric, resume=resume, progress=progress)
     if fabric.is_global_zero:
         facts = {"name": out.name, **(card or {}), **run_facts(config, images, outcome, fabric)}
         save_model(model.recognizer, out / RECOGNIZER_FOLDER, facts, half=config.half)
+        written, estimator = load_model(out / RECOGNIZER_FOLDER), load_pose_network(config.pose_network)
         names = {"recognizer": RECOGNIZER_FOLDER, "pose_network": config.pose_network}
-        save_frontalization(model.frontalization, out, {**facts, **names}, half=config.half)
+        digests = {"network_sha256": network_digests(written, estimator)}
+        save_frontalization(model.frontalization, out, {**facts, **names, **digests}, half=config.half)
     fabric.barrier()
     return out
 
 
 def _training_set(config: PretrainConfig, progress: bool) -> tuple[Images, np.ndarray]:
     if config.images:
-        folder = IdentityFolder(config.images)
+        folder = identity_faces(config.images)
         return folder, folder.identity
-    faces = RenderedFaces(config.identities, config.images_per_identity, config.data_seed)
+    faces = RenderedFaces(config.identities, config.images_per_identity, config.data_seed, frontal=config.frontal)
     return faces.images(progress=progress), faces.identity  # type: ignore[return-value]
 
 
@@ -130,7 +139,8 @@ def _networks(config: PretrainConfig) -> PoseInvariantRecognizer:
                 f"{started.architecture['name']}"
             )
         recognizer = started
-    recognizer.decoder = None  # recognition alone is trained, and would leave the decoder behind
+    if recognizer.decoder is not None:
+        detach_decoder(recognizer)  # recognition alone is trained, and would leave the decoder behind
     frontalizer = fresh_frontalizer(config.frontalizer, recognizer.dimension, estimator.pose_size, config.seed)
     frontalization = Frontalization(frontalizer, limit=config.limit or None)
     return PoseInvariantRecognizer(recognizer.train(), estimator, frontalization)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facexai.datasets import FittedImages, IdentityFolder, RenderedFaces
+from facexai.datasets import FittedImages, RenderedFaces, identity_faces
 from facexai.errors import InputError
 from facexai.losses import ArcFaceLoss
 from facexai.models import FaceRecognizer, XCosHead, attach_xcos
@@ -204,7 +204,7 @@ def xcos_quality(model: FaceRecognizer, pairs: PairedFaces, batch_size: int = 64
 
 def _training_set(config: XCosConfig, model: FaceRecognizer, progress: bool) -> tuple[Images, np.ndarray]:
     if config.images:
-        folder = IdentityFolder(config.images, model.input_size)
+        folder = identity_faces(config.images, model.input_size)
         return folder, folder.identity
     faces = RenderedFaces(config.identities, config.images_per_identity, config.data_seed)
     return FittedImages(faces.images(progress=progress), model.input_size), faces.identity  # type: ignore[return-value]

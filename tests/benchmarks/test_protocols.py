@@ -81,6 +81,7 @@ def test_frontal_and_profile_twins_show_the_same_people():
         ("synthetic-cplfw", (0, 45), (30, 75), None, None),
         ("synthetic-calfw", (0, 20), (0, 20), (0, 0.15), (0.7, 1)),
         ("synthetic-agedb", (0, 45), (0, 45), (0, 0.15), (0.7, 1)),
+        ("synthetic-yaw", (0, 90), (0, 8), None, None),
     ],
 )
 def test_twins_have_the_asked_yaws_and_ages(name, probe_yaw, gallery_yaw, probe_age, gallery_age):
@@ -93,6 +94,38 @@ def test_twins_have_the_asked_yaws_and_ages(name, probe_yaw, gallery_yaw, probe_
         if age:
             assert age[0] <= ages.min() and ages.max() <= age[1]
             assert ages.max() - ages.min() > 0.6 * (age[1] - age[0])
+
+
+def test_poses_are_those_of_the_images_one_by_one():
+    protocol = replace(BENCHMARKS["synthetic-yaw"], identities=2, folds=1)
+    poses, turned = protocol.poses(), [shot.yaw for _, shot in protocol._jobs()]
+    assert poses.shape == (2 * 2 * protocol.images, 3)
+    assert poses[:, 0] == pytest.approx(turned, abs=1e-4)
+    assert np.abs(poses[:, 2]).max() < 15  # aligned: little roll is left
+
+
+def test_impostors_of_the_hard_twin_share_skin_and_hair_and_nothing_else():
+    protocol = replace(BENCHMARKS["synthetic-hard"], identities=8, folds=2, pairs=30)
+    looks = [identity for identity, _ in protocol._jobs()][:: protocol.images]  # two of each person
+    for first, second in zip(looks[::2], looks[1::2], strict=True):
+        assert first == second
+    people = looks[::2]
+    for region, alike in (("skin", True), ("hair", True), ("eyes", False), ("nose", False), ("mouth", False)):
+        assert all(np.array_equal(people[k].region(region), people[k + 1].region(region)) == alike for k in (0, 2, 4))
+        assert not np.array_equal(people[0].region(region), people[4].region(region))
+    probe, gallery, same = protocol._pairs(1)
+    per_person = 2 * protocol.images
+    assert np.array_equal(probe // per_person == gallery // per_person, same)
+    assert np.array_equal(probe // per_person // 4, gallery // per_person // 4)  # impostors too
+    assert (same.sum(), len(set(zip(probe, gallery, strict=True)))) == (protocol.pairs, 2 * protocol.pairs)
+
+
+def test_in_the_occluded_twin_something_hides_every_face():
+    protocol = replace(BENCHMARKS["synthetic-occluded"], identities=10, folds=1)
+    kinds = [nuisance.occluder for _, nuisance in protocol._jobs()]
+    assert None not in kinds and len(set(kinds)) > 2
+    ordinary = replace(BENCHMARKS["synthetic-lfw"], identities=10, folds=1)
+    assert [nuisance.occluder for _, nuisance in ordinary._jobs()].count(None) > 30
 
 
 def digest(protocol) -> str:
@@ -123,7 +156,8 @@ def test_options_that_came_later_do_not_move_the_cache_of_older_protocols(monkey
         BENCHMARKS[name].load()
     first, later = ({*recipe} for recipe in recipes)
     assert later - first == {"probe_age", "gallery_age"}
-    assert first == {field.name for field in fields(RenderedProtocol)} - {"probe_age", "gallery_age"} | {"kind"}
+    came_later = {"probe_age", "gallery_age", "alike"}
+    assert first == {field.name for field in fields(RenderedProtocol)} - came_later | {"kind"}
 
 
 def test_protocols_know_who_is_in_each_image(rendered):
@@ -136,5 +170,5 @@ def test_protocols_know_who_is_in_each_image(rendered):
 def test_pairs_says_what_it_needs():
     with pytest.raises(InputError, match="--pairs CSV --images DIR"):
         BENCHMARKS["pairs"].load()
-    with pytest.raises(InputError, match="unknown benchmark 'lfw'"):
-        BENCHMARKS["lfw"]
+    with pytest.raises(InputError, match="unknown benchmark 'lfv'"):
+        BENCHMARKS["lfv"]

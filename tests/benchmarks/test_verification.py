@@ -7,9 +7,11 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import KFold
+from sklearn.preprocessing import normalize
 
 from facexai.benchmarks import VerificationSet, equal_error_rate, measure, roc, tar_at_far, verify
-from facexai.benchmarks.verification import best_threshold
+from facexai.benchmarks.verification import best_threshold, compare_embeddings
+from facexai.datasets.folders import ten_folds
 from facexai.errors import InputError
 from facexai.models import build
 
@@ -39,6 +41,65 @@ def test_accuracy_is_the_fields_to_the_last_digit(seed):
     report = measure(scores, genuine, fold)
     assert (report.accuracy, report.accuracy_std) == field_protocol(scores, genuine)
     assert report.folds == 10
+
+
+def field_evaluate(embeddings, same, folds=10):
+    """insightface's `evaluate` on embeddings as its networks give them, written down from its steps.
+
+    Rows 2 i and 2 i + 1 are pair i. Returns mean and standard deviation of the accuracy.
+    """
+    unit = normalize(embeddings)
+    gaps = np.subtract(unit[0::2], unit[1::2])
+    return field_accuracy(np.sum(np.square(gaps), 1), same, folds)
+
+
+def field_accuracy(dist, same, folds=10):
+    grid = np.arange(0, 4, 0.01)
+    found = np.zeros(folds)
+    for number, (train, test) in enumerate(KFold(n_splits=folds, shuffle=False).split(np.arange(len(same)))):
+        on_train = np.zeros(len(grid))
+        for position, threshold in enumerate(grid):
+            says = np.less(dist[train], threshold)
+            right = np.sum(np.logical_and(says, same[train])) + np.sum(np.logical_and(~says, ~same[train]))
+            on_train[position] = float(right) / len(train)
+        says = np.less(dist[test], grid[np.argmax(on_train)])
+        right = np.sum(np.logical_and(says, same[test])) + np.sum(np.logical_and(~says, ~same[test]))
+        found[number] = float(right) / len(test)
+    return np.mean(found), np.std(found)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("pairs", [200, 203])  # 203 pairs do not fall into equal tenths
+def test_accuracy_of_embeddings_is_the_fields_to_the_last_digit(seed, pairs):
+    rng = np.random.default_rng(seed)
+    same = rng.random(pairs) < 0.5
+    first = rng.normal(size=(pairs, 32))
+    second = np.where(same[:, None], first, 0) + rng.normal(size=(pairs, 32)) * 1.6
+    embeddings = np.stack([first, second], 1).reshape(-1, 32).astype(np.float32) * 7
+    if seed % 2:  # many pairs have one distance
+        embeddings = np.sign(embeddings) * 5
+    rows = np.arange(2 * pairs)
+    scores, distance = compare_embeddings(embeddings, rows[::2], rows[1::2], chunk=37)
+    report = measure(scores, same, ten_folds(pairs), distance=distance)
+    assert (report.accuracy, report.accuracy_std) == field_evaluate(embeddings.astype(np.float64), same)
+    assert report.correct.mean() == pytest.approx(report.accuracy, abs=0.01)
+    assert scores == pytest.approx(1 - distance / 2)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pairs_that_lie_on_a_threshold_are_decided_as_in_the_field(seed):
+    rng = np.random.default_rng(seed)
+    same = rng.random(400) < 0.5
+    distance = np.arange(0, 4, 0.01)[rng.integers(0, 100, 400) + np.where(same, 60, 90)]
+    report = measure(1 - distance / 2, same, ten_folds(400), distance=distance)
+    assert (report.accuracy, report.accuracy_std) == field_accuracy(distance, same)
+
+
+def test_the_exact_variant_stands_beside_the_fields():
+    scores, genuine, fold = scored_pairs(2)
+    report = measure(scores / 1000 + 0.002, genuine, fold)  # all scores between two thresholds of the grid
+    assert report.accuracy_exact == measure(scores, genuine, fold, thresholds="exact").accuracy > report.accuracy + 0.1
+    assert report.to_json()["accuracy_exact"] == report.accuracy_exact
 
 
 def test_the_exact_threshold_is_never_worse_on_the_pairs_it_is_chosen_on():

@@ -18,7 +18,6 @@ from facexai.explainers import explain
 from facexai.models import FaceRecognizer, build
 from facexai.pairs import FacePair
 from facexai.training import PRESETS, DecoderConfig, preset, read_log, train_decoder
-from facexai.training import fit as loop
 from facexai.training.decoder import fresh_decoder, reconstruction_quality, split
 from facexai.weights import load_model, save_model
 
@@ -86,19 +85,8 @@ def test_a_network_without_a_decoder_can_then_be_explained(folder, tiny, tmp_pat
         explain(pair, load_model(tmp_path / "plain"))
 
 
-def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(finished, tiny, tmp_path, monkeypatch):
-    factor, calls = loop.lr_factor, []
-
-    def interrupt(*arguments):
-        calls.append(1)
-        if len(calls) > 8:
-            raise KeyboardInterrupt
-        return factor(*arguments)
-
-    monkeypatch.setattr(loop, "lr_factor", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        train_decoder(tiny, tmp_path, progress=False)
-    monkeypatch.undo()
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(finished, tiny, tmp_path, interrupted):
+    interrupted(lambda: train_decoder(tiny, tmp_path, progress=False))
     with pytest.raises(InputError, match="cannot resume with another lr"):
         train_decoder(replace(tiny, lr=1.0), tmp_path, resume=True, progress=False)
     train_decoder(tiny, tmp_path, resume=True, progress=False)

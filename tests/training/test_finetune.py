@@ -173,11 +173,15 @@ def turned_people(people: int, seed: int, dimension: int = 16, frontals: int = 2
 
     who = rng.standard_normal((people, dimension))
     front, side = np.repeat(np.arange(people), frontals), np.repeat(np.arange(people), profiles)
+    upright = seen(who[front], rng.uniform(-10, 10, len(front)), np.eye(dimension))
+    turned = seen(who[side], rng.uniform(50, 90, len(side)), rotation)
     return CrossPoseFaces(
-        seen(who[front], rng.uniform(-10, 10, len(front)), np.eye(dimension)),
-        seen(who[side], rng.uniform(50, 90, len(side)), rotation),
+        upright,
+        turned,
         torch.from_numpy(front),
         torch.from_numpy(side),
+        upright.angles[:, 0, 0],
+        turned.angles[:, 0, 0],
     )
 
 
@@ -250,6 +254,34 @@ def test_what_is_frozen_does_not_move_by_one_bit(monkeypatch, block, learning, h
     assert still <= {"pose_mean", "pose_scale"}
 
 
+def test_f_net_is_asked_once_and_its_answers_come_with_the_pairs(monkeypatch, learning, held_out):
+    """In other words, with the attention it makes no difference whether F-Net is asked in every step."""
+    config = replace(QUICK, adaptation="proposed", epochs=2)
+    kept = fresh("batchnorm")
+    sampler = PairSampler(kept, learning, config)
+    sampler.keep(lambda embedding, pose: embedding - 2 * pose[:, :1])
+    for pairs in sampler.epoch(1):
+        assert pairs.frontalized is not None
+        assert torch.equal(pairs.frontalized, pairs.frontal.embedding - 2 * pairs.frontal.pose[:, :1])
+    finetune(kept, learning, held_out, config, progress=False)
+    asked = fresh("batchnorm")
+    monkeypatch.setattr(PairSampler, "keep", lambda self, frozen: None)
+    finetune(asked, learning, held_out, config, progress=False)
+    first, second = weights(kept.frontalizer), weights(asked.frontalizer)
+    assert all(torch.allclose(first[name], second[name], atol=1e-5) for name in first)
+
+
+def test_half_precision_learns_the_same_turn_with_losses_in_full(learning, held_out):
+    runs = {}
+    for precision in ("32-true", "bf16-mixed"):
+        module = fresh()
+        done = finetune(module, learning, held_out, replace(QUICK, epochs=6, precision=precision), progress=False)
+        runs[precision] = done.history[-1]["auc"], weights(module.frontalizer)
+    assert runs["bf16-mixed"][0] == pytest.approx(runs["32-true"][0], abs=0.01)
+    assert not same(runs["bf16-mixed"][1], runs["32-true"][1])
+    assert all(value.dtype == torch.float32 for value in runs["bf16-mixed"][1].values() if value.is_floating_point())
+
+
 def test_the_class_matrix_learns_where_it_is_told_to(monkeypatch, learning, held_out):
     before = PairSampler(fresh(), learning, QUICK).classes
     import facexai.training.finetune as module
@@ -318,9 +350,15 @@ def test_the_epoch_that_did_best_is_kept(learning, held_out):
 def test_no_training_is_kept_where_all_of_it_does_harm(learning, held_out):
     module = fresh()
     start = weights(module.frontalizer)
-    wrong = CrossPoseFaces(learning.profile, learning.frontal, learning.profile_identity, learning.frontal_identity)
+    wrong = replace(
+        learning,
+        profile=learning.frontal,
+        frontal=learning.profile,
+        profile_identity=learning.frontal_identity,
+        frontal_identity=learning.profile_identity,
+    )
     upright = turned_people(20, seed=3)  # frontal faces alone, on both sides: nothing is to be turned
-    upright = CrossPoseFaces(upright.frontal, upright.frontal, upright.frontal_identity, upright.frontal_identity)
+    upright = replace(upright, profile=upright.frontal, profile_identity=upright.frontal_identity)
     done = finetune(module, wrong, upright, replace(QUICK, lr=0.05, keep_best=True), progress=False)
     assert done.epoch == 0
     assert same(weights(module.frontalizer), start)

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional as F
 
+from facexai.datasets import rendered as rendered_module
 from facexai.errors import InputError
 from facexai.frontalizations import load_frontalization, load_pose_invariant, save_frontalization
 from facexai.models import build
-from facexai.models.frontalizers import FRONTALIZERS, FSPFM, Frontalization
+from facexai.models.frontalizers import FRONTALIZERS, FSPFM, Frontalization, PoseClassCentring
 from facexai.models.hopenet import HopeNet
 from facexai.pose_networks import load_pose_network, save_pose_network
 from facexai.training import PRESETS, FinetuneConfig, override, read_log, train_frontalizer
 from facexai.training import frontalizer as frontalizer_module
-from facexai.training.frontalizer import cross_pose_faces, fingerprint, fresh_frontalizer, split_people
+from facexai.training.frontalizer import cross_pose_faces, fingerprint, fit_centring, fresh_frontalizer, split_people
 from facexai.weights import load_model, save_model
 
 
@@ -69,7 +71,7 @@ def folder(root) -> Path:
     return root / "faces"
 
 
-def test_the_run_leaves_a_frontalizer_its_settings_and_its_log(finished, tiny):
+def test_the_run_leaves_a_frontalizer_its_settings_and_its_log(finished, tiny, root):
     card = load_frontalization(finished).card
     assert (card["command"], card["recognizer"], card["pose_network"]) == ("here", tiny.model, tiny.pose_network)
     assert card["data"] == "rendered faces: 6 identities x (1 frontal + 2 profile), seed 4"
@@ -78,6 +80,9 @@ def test_the_run_leaves_a_frontalizer_its_settings_and_its_log(finished, tiny):
     assert [row["epoch"] for row in rows] == [0, 1, 2]
     assert card["validation"]["auc_before"] == rows[0]["auc"]
     assert card["validation"]["auc"] == rows[card["kept_epoch"]]["auc"] == max(row["auc"] for row in rows)
+    digests = [json.loads((root / name / "card.json").read_text())["sha256"] for name in ("recognizer", "pose")]
+    expected = [digest["model.safetensors"] for digest in digests]
+    assert list(card["network_sha256"].values()) == expected
     model = load_pose_invariant(finished)
     assert model.embed(torch.zeros(1, 3, 112, 112)).shape == (1, 16)
 
@@ -106,6 +111,34 @@ def test_photographs_learn_with_the_poses_of_a_file(folder, tiny, root):
     out = train_frontalizer(config, root / "photos", progress=False)
     card = load_frontalization(out).card
     assert (card["data"], card["people"], card["pairs"]) == (f"{folder}: 12 images", 2, 4)
+
+
+def test_pose_classes_are_told_by_the_poses_of_the_file(folder, tiny):
+    """Whatever the pose network, here a random one, makes of noise."""
+    recognizer, estimator = load_model(tiny.model), load_pose_network(tiny.pose_network)
+    config = replace(tiny, images=str(folder), poses=str(folder.parent / "poses.csv"))
+    faces, _ = cross_pose_faces(config, recognizer, estimator, progress=False)
+    assert faces.frontal_yaw.tolist() == [0] * 4
+    assert faces.of(1, 3).profile_yaw.tolist() == [60, -70] * 2
+    centring = fit_centring("pose-centring", faces)
+    assert isinstance(centring, PoseClassCentring)
+    for part, mean in zip((faces.frontal, faces.profile), centring.means, strict=True):
+        assert torch.allclose(mean, F.normalize(part.embedding, dim=-1).mean((0, 1)), atol=1e-6)
+
+
+def test_another_renderer_makes_features_anew(tiny, monkeypatch):
+    recognizer, estimator = load_model(tiny.model), load_pose_network(tiny.pose_network)
+    first, _ = cross_pose_faces(tiny, recognizer, estimator, progress=False)
+
+    def extract(*_, **__):
+        raise AssertionError("extracted anew")
+
+    monkeypatch.setattr(frontalizer_module, "extract_features", extract)
+    again, _ = cross_pose_faces(tiny, recognizer, estimator, progress=False)
+    assert torch.equal(first.profile.embedding, again.profile.embedding)
+    monkeypatch.setattr(rendered_module, "APPEARANCE", rendered_module.APPEARANCE + 1)
+    with pytest.raises(AssertionError, match="extracted anew"):
+        cross_pose_faces(tiny, recognizer, estimator, progress=False)
 
 
 def refused(config: FinetuneConfig, out: Path) -> str:

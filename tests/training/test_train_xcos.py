@@ -71,21 +71,10 @@ def test_the_card_says_what_was_given_and_how_well_xcos_follows(finished, tiny):
     assert set(card["validation"]) == {"mse", "variance_explained"}
 
 
-def test_a_resumed_run_learns_what_an_uninterrupted_one_learns(finished, tiny, tmp_path, monkeypatch):
-    from facexai.training import fit as loop
-
-    calls, rate = [], loop.lr_factor
-
-    def interrupt(*args):
-        calls.append(args)
-        if len(calls) > 8:
-            raise KeyboardInterrupt
-        return rate(*args)
-
-    monkeypatch.setattr(loop, "lr_factor", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        train_xcos(tiny, tmp_path, progress=False)
-    monkeypatch.undo()
+def test_a_resumed_run_learns_what_an_uninterrupted_one_learns(finished, tiny, tmp_path, interrupted):
+    interrupted(lambda: train_xcos(tiny, tmp_path, progress=False))
+    with pytest.raises(InputError, match="cannot resume with another lr"):  # so it does look at the checkpoint
+        train_xcos(replace(tiny, lr=1.0), tmp_path, resume=True, progress=False)
     resumed = load_model(train_xcos(tiny, tmp_path, resume=True, progress=False)).state_dict()
     assert all(torch.equal(value, resumed[name]) for name, value in load_model(finished).state_dict().items())
 
