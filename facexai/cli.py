@@ -26,7 +26,7 @@ from facexai.errors import InputError
 
 if TYPE_CHECKING:
     from facexai.benchmarks import Benchmark, Embedder, Judge
-    from facexai.datasets import RenderedFaces
+    from facexai.datasets.rendered import RenderedFaces
     from facexai.models import FaceRecognizer
     from facexai.models.hopenet import PoseEstimator
     from facexai.pairs import FacePair, Saliency
@@ -243,7 +243,8 @@ def load_pair(probe: str, gallery: str, *, size: tuple[int, int], align: bool, l
 def are_crops_without_detector(*photos: str) -> bool:
     """True, with a note, where no face detector is at hand and every photo has the size of an aligned crop."""
     from facexai.detection import find_detector_model
-    from facexai.images import CROP_SIZE, load_image
+    from facexai.images import load_image
+    from facexai.pixels import CROP_SIZE
 
     try:
         find_detector_model()
@@ -961,7 +962,7 @@ def render(
     """Render faces of made-up people: DIR/PERSON/IMAGE.png, images.csv with their poses, and a contact sheet."""
     import time
 
-    from facexai.datasets import RenderedFaces
+    from facexai.datasets.rendered import RenderedFaces
 
     with reporting(json) as result:
         refuse_used_folder(out)

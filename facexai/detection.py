@@ -18,19 +18,9 @@ from torch import Tensor
 
 from facexai.cache import cache_folder
 from facexai.errors import InputError
-from facexai.images import (
-    CROP_SIZE,
-    ImageSource,
-    Size,
-    align_face,
-    crop_size,
-    fit_crops,
-    from_uint8,
-    load_image,
-    source_name,
-    to_uint8,
-)
+from facexai.images import ImageSource, align_face, from_uint8, load_image, to_uint8
 from facexai.pairs import check_image
+from facexai.pixels import CROP_SIZE, Size, crop_size, fit_crops, source_name
 
 Faces = Literal["one", "largest"]
 

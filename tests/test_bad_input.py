@@ -18,9 +18,10 @@ from facexai import cli, detection
 from facexai.detection import Detection
 from facexai.errors import InputError
 from facexai.explainers import explain
-from facexai.images import TEMPLATE, load_image
+from facexai.images import load_image
 from facexai.models import build
 from facexai.pairs import FacePair
+from facexai.pixels import TEMPLATE
 from facexai.training import ddfv, fit
 from facexai.weights import load_model, save_model
 

@@ -16,8 +16,9 @@ import facexai
 from facexai import benchmarks, cli, detection
 from facexai.benchmarks import BENCHMARKS, RenderedProtocol
 from facexai.detection import Detection
-from facexai.images import TEMPLATE, load_image
+from facexai.images import load_image
 from facexai.models import build
+from facexai.pixels import TEMPLATE
 from facexai.training import PRESETS, DDFVConfig
 from facexai.weights import load_model, save_model
 

@@ -12,7 +12,8 @@ import torch
 from facexai import detection
 from facexai.detection import Detection, detect_face, detect_faces, find_detector_model, load_face
 from facexai.errors import InputError
-from facexai.images import TEMPLATE, from_uint8, load_image, similarity_transform, to_uint8
+from facexai.images import from_uint8, load_image, to_uint8
+from facexai.pixels import TEMPLATE, similarity_transform
 from facexai.weights import load_model
 
 REALDATA = Path(os.environ.get("FACEXAI_REALDATA") or "missing")

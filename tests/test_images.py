@@ -11,16 +11,8 @@ import torch
 from PIL import Image
 
 from facexai.errors import InputError
-from facexai.images import (
-    TEMPLATE,
-    align_face,
-    fit_crops,
-    from_uint8,
-    load_image,
-    similarity_transform,
-    template,
-    to_uint8,
-)
+from facexai.images import align_face, from_uint8, load_image, to_uint8
+from facexai.pixels import TEMPLATE, fit_crops, similarity_transform, template
 
 
 @pytest.fixture

@@ -79,5 +79,11 @@ def test_explaining_a_pair_imports_no_plotting_and_no_renderer():
     assert loaded == []
 
 
+def test_reading_faces_imports_neither_torch_nor_the_renderer():
+    program = "import sys, facexai.datasets; print(*sorted({'torch', 'numba', 'scipy', 'sklearn'} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert loaded == []
+
+
 def test_the_version_is_that_of_the_package():
     assert f'version = "{facexai.__version__}"' in (ROOT / "pyproject.toml").read_text(encoding="utf8")

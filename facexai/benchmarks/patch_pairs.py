@@ -21,8 +21,8 @@ from facexai.benchmarks.strangers import stranger_rows
 from facexai.benchmarks.true_pairs import FOLDS, RenderedPairs, TruePairs, as_images, pair_scores
 from facexai.benchmarks.verification import VerificationSet
 from facexai.errors import InputError
-from facexai.images import CROP_SIZE
 from facexai.models import FaceRecognizer
+from facexai.pixels import CROP_SIZE
 from facexai.rendering import sample_identity, sample_nuisance
 from facexai.rendering.parallel import Job
 

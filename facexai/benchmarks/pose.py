@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from facexai.benchmarks.statistics import Interval, cluster_interval
 from facexai.benchmarks.tables import aligned
-from facexai.datasets import PoseFolder, RenderedPoses
+from facexai.datasets import PoseFolder
 from facexai.datasets.folders import load_faces
+from facexai.datasets.rendered import RenderedPoses
 from facexai.errors import InputError
 from facexai.models.hopenet import PoseEstimator
 

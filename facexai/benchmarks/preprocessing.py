@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from facexai.benchmarks.judges import embed_images
-from facexai.datasets import RenderedFaces
+from facexai.datasets.rendered import RenderedFaces
 from facexai.errors import InputError
-from facexai.images import fit_crops
 from facexai.models import FaceRecognizer, Preprocessing
+from facexai.pixels import fit_crops
 
 RANGES = {"[-1, 1]": (0.5, 0.5), "[0, 1]": (0.0, 1.0), "[0, 255]": (0.0, 1 / 255)}
 FACES = {"images_per_identity": 3, "strength": (0.2, 0.8), "occlusion": 0.0, "frontal": 1.0}

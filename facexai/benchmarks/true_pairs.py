@@ -14,8 +14,8 @@ from torch import Tensor
 
 from facexai.benchmarks.judges import CHUNK, JudgedPairs, embed_images
 from facexai.datasets.rendered import rendered_once
-from facexai.images import CROP_SIZE, Size, fit_crops
 from facexai.models import FaceRecognizer
+from facexai.pixels import CROP_SIZE, Size, fit_crops
 from facexai.rendering.parallel import Job
 
 FOLDS = 10

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from facexai.datasets import Images, faces_at
 from facexai.datasets.folders import image_bytes, images_digest
 from facexai.errors import InputError
-from facexai.images import Size
+from facexai.pixels import Size
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4)
 GRID = np.arange(0, 4, 0.01)  # insightface's thresholds on the squared distance; |a - b|^2 = 2 - 2 cos(a, b)

@@ -1,4 +1,7 @@
-"""Where faces come from: folders, pair lists, packs, and the renderer."""
+"""Where faces come from: folders, pair lists and packs; rendered ones from `facexai.datasets.rendered`.
+
+Nothing here imports torch, so that processes which only read stay small.
+"""
 
 from facexai.datasets.bin_packs import BinPack as BinPack
 from facexai.datasets.bin_packs import write_bin_pack as write_bin_pack
@@ -12,5 +15,3 @@ from facexai.datasets.folders import load_faces as load_faces
 from facexai.datasets.poses import PoseFolder as PoseFolder
 from facexai.datasets.record_faces import RecordFaces as RecordFaces
 from facexai.datasets.record_faces import identity_faces as identity_faces
-from facexai.datasets.rendered import RenderedFaces as RenderedFaces
-from facexai.datasets.rendered import RenderedPoses as RenderedPoses

@@ -19,7 +19,7 @@ import numpy as np
 from facexai.datasets.folders import decode_faces
 from facexai.datasets.pickles import Span, StoredArray, read_pickle
 from facexai.errors import InputError
-from facexai.images import CROP_SIZE, Size
+from facexai.pixels import CROP_SIZE, Size
 
 WHAT = "a .bin pack holds a list of 2 P encoded images and a list of P booleans"
 IMAGES, LABELS = {"u1", "i1", "B", "b", "uint8"}, {"b1": 1, "?": 1, "u1": 1, "i1": 1, "i4": 4, "i8": 8}

@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from facexai.datasets.folders import Images
 from facexai.errors import InputError
-from facexai.images import fit_crops
 from facexai.models import FaceRecognizer
 from facexai.models.hopenet import PoseEstimator
+from facexai.pixels import fit_crops
 from facexai.weights import write_atomically
 
 

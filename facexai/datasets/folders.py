@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from facexai.errors import InputError
-from facexai.images import CROP_SIZE, Size, fit_crops, load_pixels
+from facexai.pixels import CROP_SIZE, Size, fit_crops, load_pixels
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 SAME = {"1": True, "true": True, "0": False, "false": False}

@@ -17,7 +17,7 @@ import numpy as np
 from facexai.datasets.folders import Images, find_inside, images_digest
 from facexai.datasets.numbers import read_numbers
 from facexai.errors import InputError
-from facexai.images import CROP_SIZE, TEMPLATE, load_pixels, similarity_transform
+from facexai.pixels import CROP_SIZE, TEMPLATE, load_pixels, similarity_transform
 from facexai.weights import file_digest
 
 

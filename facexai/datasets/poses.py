@@ -9,7 +9,7 @@ import numpy as np
 
 from facexai.datasets.folders import find_inside, load_faces
 from facexai.errors import InputError
-from facexai.images import CROP_SIZE, Size
+from facexai.pixels import CROP_SIZE, Size
 
 ANGLES = ("yaw", "pitch", "roll")
 LIMIT = 99.0  # degrees; the bins of HopeNet reach no further

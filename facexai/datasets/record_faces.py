@@ -12,7 +12,7 @@ import numpy as np
 from facexai.datasets.folders import IdentityFolder, decode_faces
 from facexai.datasets.recordio import RecordFile, unpack
 from facexai.errors import InputError
-from facexai.images import CROP_SIZE, Size
+from facexai.pixels import CROP_SIZE, Size
 
 
 class RecordFaces:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from facexai.cache import cache_folder, save_array
-from facexai.images import CROP_SIZE
+from facexai.pixels import CROP_SIZE
 from facexai.pose import Pose
 from facexai.rendering import Identity, Nuisance, render_many, sample_identity, sample_nuisance, swap_regions
 from facexai.rendering.scene import framing, place_in_picture, pose_in_crop

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facexai.images import fit_crops
 from facexai.pairs import FacePair
+from facexai.pixels import fit_crops
 
 RECIPE = {"images_per_identity": 2, "strength": (0.2, 0.6), "occlusion": 0.0, "frontal": 1.0}
 
@@ -21,7 +21,7 @@ def reference_pairs(people: int, seed: int = 42, size: tuple[int, int] = (112, 1
         seed: another seed gives other people.
         size: (H, W) in pixels.
     """
-    from facexai.datasets import RenderedFaces  # the renderer compiles; most methods never need it
+    from facexai.datasets.rendered import RenderedFaces  # the renderer compiles; most methods never need it
 
     pixels = RenderedFaces(people, seed=seed, **RECIPE).images(progress=False)
     faces = torch.from_numpy(fit_crops(np.array(pixels), size)).permute(0, 3, 1, 2).float() / 127.5 - 1

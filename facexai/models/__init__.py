@@ -194,7 +194,7 @@ def timm_network(
     if not timm.is_model(network):
         raise InputError(f"timm has no network '{network}'; timm.list_models() names them")
     module = timm.create_model(network, pretrained=False, num_classes=dimension)
-    published = module.pretrained_cfg
+    published: Any = module.pretrained_cfg
     preprocessing = Preprocessing(published["mean"], published["std"])
     if published.get("fixed_input_size"):
         size = published["input_size"][1:]

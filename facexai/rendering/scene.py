@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facexai.errors import InputError
-from facexai.images import TEMPLATE, similarity_transform
+from facexai.pixels import TEMPLATE, similarity_transform
 from facexai.pose import Pose
 from facexai.rendering.camera import develop
 from facexai.rendering.drawing import SAMPLES, draw

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facexai.datasets import RenderedFaces, identity_faces
+from facexai.datasets import identity_faces
+from facexai.datasets.rendered import RenderedFaces
 from facexai.errors import InputError
 from facexai.losses import ArcFaceLoss, reconstruction_loss
 from facexai.models import FaceRecognizer, build

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facexai.datasets import FittedImages, ImageFolder, RenderedFaces
+from facexai.datasets import FittedImages, ImageFolder
+from facexai.datasets.rendered import RenderedFaces
 from facexai.errors import InputError
 from facexai.losses import reconstruction_loss
 from facexai.models import FaceRecognizer, ReconstructionDecoder, attach_decoder

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facexai.datasets import PoseFolder, RenderedPoses
+from facexai.datasets import PoseFolder
+from facexai.datasets.rendered import RenderedPoses
 from facexai.errors import InputError
 from facexai.losses import head_pose_loss
 from facexai.models.hopenet import HopeNet, expected_angles

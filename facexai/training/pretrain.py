@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facexai.datasets import RenderedFaces, identity_faces
+from facexai.datasets import identity_faces
+from facexai.datasets.rendered import RenderedFaces
 from facexai.errors import InputError
 from facexai.frontalizations import RECOGNIZER_FOLDER, network_digests, save_frontalization
 from facexai.losses import ArcFaceLoss

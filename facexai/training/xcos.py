@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facexai.datasets import FittedImages, RenderedFaces, identity_faces
+from facexai.datasets import FittedImages, identity_faces
+from facexai.datasets.rendered import RenderedFaces
 from facexai.errors import InputError
 from facexai.losses import ArcFaceLoss
 from facexai.models import FaceRecognizer, XCosHead, attach_xcos

@@ -10,8 +10,9 @@ from facexai.benchmarks.judges import Method
 from facexai.benchmarks.localization import localization
 from facexai.benchmarks.true_pairs import RenderedPairs
 from facexai.errors import InputError
-from facexai.images import fit_crops, from_uint8
+from facexai.images import from_uint8
 from facexai.models import wrap_model
+from facexai.pixels import fit_crops
 
 SIZES = [(112, 96), (64, 80), (160, 160)]
 

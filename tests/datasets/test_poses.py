@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facexai.datasets import PoseFolder, RenderedFaces, RenderedPoses
+from facexai.datasets import PoseFolder
+from facexai.datasets.rendered import RenderedFaces, RenderedPoses
 from facexai.errors import InputError
 from facexai.pose import Pose
 from facexai.rendering import Nuisance, render

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from facexai.datasets import RenderedFaces
 from facexai.datasets import rendered as module
-from facexai.datasets.rendered import rendered_once
+from facexai.datasets.rendered import RenderedFaces, rendered_once
 from facexai.rendering import LABELS, Nuisance, render, sample_identity
 
 SMALL = RenderedFaces(2, 2, seed=77)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from facexai.errors import InputError
-from facexai.images import TEMPLATE, similarity_transform
+from facexai.pixels import TEMPLATE, similarity_transform
 from facexai.rendering import LABELS, OCCLUDERS, Nuisance, render, sample_identity, sample_nuisance, wear
 
 RIGHT_EYE, LEFT_EYE, NOSE, RIGHT_CORNER, LEFT_CORNER = range(5)
