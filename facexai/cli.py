@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facexai.errors import InputError
+from facexai.results.papers import TABLES as PAPER_TABLES
 
 if TYPE_CHECKING:
     from facexai.benchmarks import Benchmark, Embedder, Judge
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from facexai.models import FaceRecognizer
     from facexai.models.hopenet import PoseEstimator
     from facexai.pairs import FacePair, Saliency
+    from facexai.results.papers import Measured, PaperTable
     from facexai.training import DDFVConfig, DecoderConfig, HopeNetConfig, PretrainConfig, XCosConfig
 
 # click's class, or the copy of click inside newer releases of typer
@@ -487,6 +489,45 @@ def compare(
         print(f"intervals: 95 %, bootstrap over {result['resampled']}")
         print(f"McNemar: {test['only_first']} pairs right in the first only, {test['only_second']} in the second only")
         print(f"p = {test['p_value']:.3g} (exact)")
+
+
+@app.command("table")
+def paper_table(
+    name: Annotated[str, typer.Argument(metavar="|".join(PAPER_TABLES), show_default=False)],
+    results: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="JSON results of yours; those of benchmark: ROW-BENCHMARK.json.")
+    ] = None,
+    json: Json = None,
+) -> None:
+    """A table of the papers with what was measured here beside it: photographs, rendered faces, and what is missing."""
+    from facexai.results.papers import load_paper_table
+
+    with reporting(json) as result:
+        table = load_paper_table(name, results)
+        result |= table.to_json()
+        print_paper_table(table)
+
+
+def print_paper_table(table: "PaperTable") -> None:
+    """Benchmark by benchmark, one line a method; below it what is missing and where the figures come from."""
+    from facexai.benchmarks.tables import aligned
+
+    lines: list[list[str]] = []
+    for benchmark in dict.fromkeys(row.benchmark for row in table.rows):
+        lines += [[""] * 6] if lines else []
+        lines.append([benchmark, "published", "photographs", "95 % interval", "rendered", "95 % interval"])
+        for row in table.rows:
+            if row.benchmark == benchmark:
+                ours = [cell for figure in (row.photographs, row.rendered) for cell in measured_cells(figure)]
+                lines.append([row.label, "-" if row.published is None else f"{row.published:.2f}", *ours])
+    print("\n".join([table.title, "", *aligned(list(zip(*lines, strict=True))), "", *table.notes, *table.missing]))
+
+
+def measured_cells(figure: "Measured | None") -> list[str]:
+    """Value and interval in per cent."""
+    if figure is None:
+        return ["-", ""]
+    return [f"{figure.value:.2f}", "[{:.2f}, {:.2f}]".format(*figure.ci95) if figure.ci95 else ""]
 
 
 @app.command()

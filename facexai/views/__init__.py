@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from facexai.views.gallery import GalleryExplorer
     from facexai.views.judgements import show_hiding, show_standings
     from facexai.views.leaderboard_tables import ranks_table, standings_table
+    from facexai.views.paper_tables import paper_table
     from facexai.views.renderer import use_book_renderer
     from facexai.views.report import strongest_channels, write_report
     from facexai.views.score_explorer import ScoreExplorer
@@ -27,6 +28,7 @@ _HOME = {
     "ScoreExplorer": "score_explorer",
     "ThresholdExplorer": "threshold_explorer",
     "frontalization_table": "frontalization_tables",
+    "paper_table": "paper_tables",
     "ranks_table": "leaderboard_tables",
     "show_channels": "figures",
     "show_faces": "figures",
@@ -51,6 +53,7 @@ __all__ = [
     "ScoreExplorer",
     "ThresholdExplorer",
     "frontalization_table",
+    "paper_table",
     "ranks_table",
     "show_channels",
     "show_faces",
