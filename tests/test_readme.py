@@ -27,7 +27,7 @@ def test_the_commands_exist_with_these_options():
     lines = [
         line.split("#")[0].split()[1:] for block in blocks("sh") for line in block.splitlines() if "facexai" in line
     ]
-    assert len(lines) == 11
+    assert len(lines) == 12
     for words in lines:
         found, path = command, []
         while words and words[0] in getattr(found, "commands", {}):

@@ -156,7 +156,7 @@ def figures_in(folder: Path, table: Mapping[str, Any], notes: list[str]) -> dict
         except InputError as error:
             notes.append(f"left out: {file} ({error})")
             continue
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
             notes.append(f"left out: {file} (no result of facexai benchmark, hiding-game or frontalization_*.py)")
             continue
         if twice := found.keys() & figures.keys():
