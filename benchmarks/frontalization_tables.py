@@ -2,10 +2,11 @@ r"""The three tables of the FSPFM paper, run again: every module on one frozen r
 
     python benchmarks/frontalization_tables.py rendered --out DIR
     python benchmarks/frontalization_tables.py photographs --out DIR --model M --pose-network P \
-        --cfp FOLDER --fp PAIRS_CSV --ff PAIRS_CSV
+        --cfp FOLDER --fp PAIRS_CSV --ff PAIRS_CSV [--lfw FOLDER --lfw-pairs PAIRS_CSV]
 
 `rendered` trains on rendered people and measures on the rendered twins. `photographs` cross-validates over the folds of
-CFP that you have: a module is measured on people whom neither its training nor its early stopping has seen. Each writes
+CFP that you have: a module is measured on people whom neither its training nor its early stopping has seen; one that
+keeps its last epoch (`--set keep_best=false`) learns from all other folds. Each writes
 one JSON; features are kept in facexai's cache and scores in DIR/scores, so a second run takes minutes, and rows that
 are asked for later (`--rows "fspfm, yaw;agpm-published"`) are trained alone. Name all rows that the JSON is to hold.
 """
@@ -99,6 +100,8 @@ def main() -> None:
     parser.add_argument("--cfp", type=Path)
     parser.add_argument("--fp", type=Path)
     parser.add_argument("--ff", type=Path)
+    parser.add_argument("--lfw", type=Path, help="its pairs are scored by the modules of all folds of CFP")
+    parser.add_argument("--lfw-pairs", type=Path)
     parser.add_argument("--folds", default="", help="folds to report, of photographs; all where empty")
     arguments = parser.parse_args()
     arguments.rows = arguments.rows.split(";")
@@ -140,9 +143,7 @@ def rendered(arguments: argparse.Namespace) -> dict[str, Any]:
         ]
     tables: dict[str, Any] = {}
     for name, data in sets.items():
-        assert data.identity is not None
-        people = np.stack([data.identity[data.probe], data.identity[data.gallery]], 1)
-        pairs = ScoredPairs(data.genuine, data.fold, people)
+        pairs = ScoredPairs(data.genuine, data.fold, people_of(data))
         tables[name] = compared({row: [run[name] for run in of] for row, of in runs.items()}, pairs)
     report = {
         "benchmark": "frontalization",
@@ -154,11 +155,9 @@ def rendered(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     if BY_YAW in sets:
         data, shown = sets[BY_YAW], [row for row in ("raw", *YAW_ROWS) if row in runs]
-        assert data.identity is not None
-        people = np.stack([data.identity[data.probe], data.identity[data.gallery]], 1)
         yaw = BENCHMARKS[BY_YAW].poses()[data.probe, 0]  # type: ignore[attr-defined]
         scores = {row: [run[BY_YAW] for run in runs[row]] for row in shown}
-        binned = compare_by_yaw(scores, ScoredPairs(data.genuine, data.fold, people), yaw, "raw")
+        binned = compare_by_yaw(scores, ScoredPairs(data.genuine, data.fold, people_of(data)), yaw, "raw")
         report["by_yaw"] = {"protocol": BY_YAW, "yaw": "of the probe, exact", **binned}
     return report
 
@@ -214,65 +213,70 @@ def compared(scores: dict[str, list[np.ndarray]], pairs: ScoredPairs) -> dict[st
     return compare(scores, pairs, [name for name in BASELINES if name in scores])
 
 
+def people_of(data: VerificationSet) -> np.ndarray:
+    """Who is on the two images of each pair. Shape (P, 2)."""
+    assert data.identity is not None
+    return np.stack([data.identity[data.probe], data.identity[data.gallery]], 1)
+
+
 def photographs(arguments: argparse.Namespace) -> dict[str, Any]:
     """Cross-validated over the folds of CFP: 10 frontal and 4 profile images of each person."""
     recognizer, estimator = load_model(arguments.model), load_pose_network(arguments.pose_network)
-    lists = {"cfp-fp": read_pairs(arguments.fp), "cfp-ff": read_pairs(arguments.ff)}
-    names = sorted({name for rows in lists.values() for row in rows for name in row[:2]})
-    features = cached_features(["cfp", len(names)], Photographs(arguments.cfp, names), recognizer, estimator)
-    index = {name: position for position, name in enumerate(names)}
-    person = np.array([int(name.split("/")[0]) for name in names])
+    names, features, sets = photo_sets(
+        arguments.cfp, {"cfp-fp": arguments.fp, "cfp-ff": arguments.ff}, recognizer, estimator
+    )
+    person = sets["cfp-fp"].identity
+    assert person is not None
+    fold = np.empty(len(names), int)
+    for data in sets.values():
+        fold[data.probe], fold[data.gallery] = data.fold, data.fold
     profile = np.array(["profile" in name for name in names])
-    fold_of = {int(row[side].split("/")[0]): row[3] for rows in lists.values() for row in rows for side in (0, 1)}
-    fold = np.array([fold_of[who] for who in person])
     angles = np.zeros((len(names), 3))
     angles[profile, 0] = 90.0  # told by the folder, not estimated
-    folds = sorted(set(fold_of.values()))
-    sets = {
-        name: VerificationSet(
-            name,
-            np.zeros(0),
-            np.array([index[row[0]] for row in rows]),
-            np.array([index[row[1]] for row in rows]),
-            np.array([row[2] for row in rows], bool),
-            np.array([row[3] for row in rows]),
-        )
-        for name, rows in lists.items()
-    }
+    folds = sorted(set(fold.tolist()))
+    whole: dict[str, tuple[VerificationSet, PoseFeatures]] = {}  # scored by the modules of all folds
+    if arguments.lfw:
+        _, lfw_features, lfw = photo_sets(arguments.lfw, {"lfw": arguments.lfw_pairs}, recognizer, estimator)
+        whole["lfw"] = lfw["lfw"], lfw_features
     scores = {name: {"raw": [raw_scores(features, data)]} for name, data in sets.items()}
+    scores |= {name: {"raw": [raw_scores(of, data)]} for name, (data, of) in whole.items()}
     rows: list[str] = [*CONTROLS, *arguments.rows]
     for row in tqdm(rows, desc="rows"):
         for seed in range(1 if row in CONTROLS else arguments.seeds):
             runs = {name: np.zeros(len(data.probe)) for name, data in sets.items()}
             for k, test in enumerate(folds):
                 stop = folds[(k + 1) % len(folds)]
+                config = None if row in CONTROLS else configured(arguments, row, 42 + seed)
+                stops_early = config is not None and config.keep_best
                 parts = [
                     CrossPoseFaces.sort(
                         features[torch.from_numpy(np.flatnonzero(chosen))], person[chosen], angles[chosen]
                     )
-                    for chosen in ((fold != test) & (fold != stop), fold == stop)
+                    for chosen in ((fold != test) & ~((fold == stop) & stops_early), fold == stop)
                 ]
-                if row in CONTROLS:
+                if config is None:
                     module = Frontalization(fit_centring(row, parts[0]), limit=None)  # type: ignore[arg-type]
                 else:
-                    module = trained(configured(arguments, row, 42 + seed), *parts)
+                    module = trained(config, *parts)
                 for name, data in sets.items():
                     here = data.fold == test
                     runs[name][here] = module_scores(module, features, data)[here]
+                for name, (data, of) in whole.items():
+                    scores[name].setdefault(row, []).append(module_scores(module, of, data))
             for name in sets:
                 scores[name].setdefault(row, []).append(runs[name])
     chosen = [int(x) for x in arguments.folds.split(",")] if arguments.folds else folds
     tables, by_yaw = {}, {}
-    for name, data in sets.items():
-        reported = np.isin(data.fold, chosen)
-        people = np.stack([person[data.probe], person[data.gallery]], 1)[reported]
+    for name, data in [*sets.items(), *((name, data) for name, (data, _) in whole.items())]:
+        reported = np.isin(data.fold, chosen) | (name in whole)
+        pairs = ScoredPairs(data.genuine[reported], data.fold[reported], people_of(data)[reported])
         cut = {row: [run[reported] for run in runs] for row, runs in scores[name].items()}
-        tables[name] = compared(cut, ScoredPairs(data.genuine[reported], data.fold[reported], people))
+        tables[name] = compared(cut, pairs)
         if name == "cfp-fp":
             turned = features.angles[:, 0, 0].abs().numpy()
             yaw = np.maximum(turned[data.probe], turned[data.gallery])[reported]
             shown = {row: cut[row] for row in ("raw", *YAW_ROWS) if row in cut}
-            binned = compare_by_yaw(shown, ScoredPairs(data.genuine[reported], data.fold[reported], people), yaw, "raw")
+            binned = compare_by_yaw(shown, pairs, yaw, "raw")
             by_yaw = {"protocol": name, "yaw": "of the profile, estimated", **binned}
     return {
         "benchmark": "frontalization",
@@ -283,6 +287,23 @@ def photographs(arguments: argparse.Namespace) -> dict[str, Any]:
         "rows": {row: {name: tables[name][row] for name in tables} for row in ("raw", *rows)},
         "by_yaw": by_yaw,
     }
+
+
+def photo_sets(
+    root: Path, lists: dict[str, Path], recognizer: FaceRecognizer, estimator: PoseNetwork
+) -> tuple[list[str], PoseFeatures, dict[str, VerificationSet]]:
+    """Names of the images below `root` that the lists have, `PERSON/...`; their features; the sets of pairs."""
+    pairs = {name: read_pairs(file) for name, file in lists.items()}
+    names = sorted({name for rows in pairs.values() for row in rows for name in row[:2]})
+    index = {name: position for position, name in enumerate(names)}
+    _, identity = np.unique([name.split("/")[0] for name in names], return_inverse=True)
+    sets = {}
+    for kind, rows in pairs.items():
+        probe, gallery = (np.array([index[row[side]] for row in rows]) for side in (0, 1))
+        genuine, fold = np.array([row[2] for row in rows], bool), np.array([row[3] for row in rows])
+        sets[kind] = VerificationSet(kind, np.zeros(0), probe, gallery, genuine, fold, identity=identity)
+    features = cached_features([*lists, len(names)], Photographs(root, names), recognizer, estimator)  # type: ignore[arg-type]
+    return names, features, sets
 
 
 class Photographs:

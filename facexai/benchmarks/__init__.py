@@ -1,5 +1,6 @@
 """Judges: of networks (verification protocols) and of maps (hiding game, insertion and deletion)."""
 
+from facexai.benchmarks.by_group import measure_by_group as measure_by_group
 from facexai.benchmarks.embeddings import embeddings_once as embeddings_once
 from facexai.benchmarks.hidden_regions import HiddenRegionReport as HiddenRegionReport
 from facexai.benchmarks.hidden_regions import TurnedPair as TurnedPair

@@ -85,7 +85,7 @@ def compare(
     return report
 
 
-def people_weights(pairs: ScoredPairs, repeats: int, seed: int = SEED) -> np.ndarray:
+def people_weights(pairs: ScoredPairs, repeats: int, seed: int | Sequence[int] = SEED) -> np.ndarray:
     """How often each pair counts in each resample of the people. Shape (repeats, P).
 
     A pair of two people counts w_a w_b times, a pair of one person w_a times.

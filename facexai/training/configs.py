@@ -239,6 +239,7 @@ class FinetuneConfig:
     scale: float = 64.0  # ArcFace's s, not printed
     margin: float = 0.5  # ArcFace's m, not printed
     train_classes: bool = False  # the class matrix starts at the mean frontal embeddings and stays; not printed
+    dropout: float = 0.0  # share of an embedding that each step hides from the residual, for few people; not printed
 
     # the optimiser
     epochs: int = 50  # 4.1.2
@@ -259,6 +260,8 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         check_counts(self)
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout must lie in [0, 1); got {self.dropout:g}")
 
     def to_json(self) -> dict[str, Any]:
         """All settings, in the order above."""

@@ -92,7 +92,8 @@ class FinetuneObjective(nn.Module):
         embedding, pose = (torch.cat(parts) for parts in zip(*(face[:2] for face in faces), strict=True))
         attention = target.new_ones(())
         with torch.autocast(embedding.device.type, torch.bfloat16, enabled=config.precision == "bf16-mixed"):
-            moved, *kept = _full(self.frontalizer(embedding, pose)).split(len(target))
+            shown = F.dropout(embedding, config.dropout, self.training)  # to the residual; the embedding itself stays
+            moved, *kept = _full(embedding - shown + self.frontalizer(shown, pose)).split(len(target))
             if config.adaptation == "proposed":
                 target = _full(self.adaptation.target(frontal.embedding, frontal.pose, frontalized))
                 with torch.no_grad():
@@ -164,17 +165,25 @@ def finetune(
         The class matrix is inherited from stage 1 in the paper; here it is the mean of a person's frontal embeddings,
         so that any recognizer will do. The augmentations of 4.1.2 but mirroring need images: they are not applied.
     """
-    torch_state = torch.random.get_rng_state()
+    with torch.random.fork_rng(devices=[]):  # random starts and dropout; the global state is left alone
+        torch.manual_seed(config.seed)
+        return _finetune(frontalization, learning, held_out, config, progress, log)
+
+
+def _finetune(
+    frontalization: Frontalization,
+    learning: CrossPoseFaces,
+    held_out: CrossPoseFaces,
+    config: FinetuneConfig,
+    progress: bool,
+    log: Callable[[dict[str, float]], None],
+) -> Finetuned:
     sampler = PairSampler(frontalization, learning, config)
     if len(learning.profile) < config.batch_size:
         raise InputError(
             f"{len(learning.profile)} profiles are less than one batch of {config.batch_size}; lower batch_size"
         )
-    try:
-        torch.manual_seed(config.seed)
-        objective = FinetuneObjective(frontalization.frontalizer, sampler.classes, config)
-    finally:
-        torch.random.set_rng_state(torch_state)
+    objective = FinetuneObjective(frontalization.frontalizer, sampler.classes, config)
     if config.adaptation == "proposed":
         sampler.keep(objective.adaptation.before)
     optimizer = _optimizer(objective, config)

@@ -380,6 +380,34 @@ def test_the_seed_decides_and_the_global_state_is_left_alone(learning, held_out)
     assert not same(states[0], states[2])
 
 
+def test_dropout_hides_from_the_residual_and_not_from_the_embedding(monkeypatch):
+    """A module that adds nothing leaves the embedding whole; one that doubles it sees some numbers twice over."""
+    objective = objective_of(replace(QUICK, dropout=0.5))
+    embedding = some_pairs().profile.embedding
+    moved = []
+    monkeypatch.setattr(objective, "_distance", lambda target, out, yaw: moved.append(out) or out.sum())
+    for add, train in ((0, True), (1, True), (1, False)):
+        monkeypatch.setattr(objective.frontalizer, "forward", lambda phi, pose, add=add: phi + add * phi)
+        objective.train(train)
+        objective(some_pairs())
+    assert torch.allclose(moved[0], embedding)
+    residual = (moved[1] - embedding) / embedding  # 0 where it was hidden, else 1 / (1 - 0.5)
+    assert torch.allclose(residual, residual.round()) and set(residual.round().unique().tolist()) == {0.0, 2.0}
+    assert torch.allclose(moved[2], 2 * embedding)
+
+
+def test_dropout_is_seeded_and_changes_what_is_learnt(learning, held_out):
+    learnt = []
+    for dropout, noise in ((0.0, 1), (0.5, 2), (0.5, 3)):
+        torch.manual_seed(noise)
+        frontalization = fresh()
+        finetune(frontalization, learning, held_out, replace(QUICK, dropout=dropout), progress=False)
+        learnt.append(weights(frontalization.frontalizer))
+    assert same(learnt[1], learnt[2]) and not same(learnt[0], learnt[1])
+    with pytest.raises(InputError, match=r"dropout must lie in \[0, 1\); got 1"):
+        replace(QUICK, dropout=1.0)
+
+
 def test_scores_are_those_of_every_genuine_pair_and_of_some_strangers(held_out):
     module = fresh()
     found = cross_pose_scores(module, held_out, strangers=3)
