@@ -72,7 +72,13 @@ def comparison(kind: str, rendered: bool, rows: dict[str, dict[str, float]]) -> 
         row: {name: {"accuracy": share(mean), "auc": share(0.5)} for name, mean in means.items()}
         for row, means in rows.items()
     }
-    return {"benchmark": kind, "asked": {"model": "net"}, "rendered": rendered, "data": "some faces", "rows": lines}
+    return {
+        "benchmark": kind,
+        "asked": {"model": "net", "settings": ["epochs=2"]},
+        "rendered": rendered,
+        "data": "some faces",
+        "rows": lines,
+    }
 
 
 def verified(benchmark: str, accuracy: float, rendered: bool = False) -> dict:
@@ -160,6 +166,7 @@ def test_modules_and_stages_go_into_their_tables(bare, tmp_path):
     ours = row_of(second, "CFP-FP", "Ours")
     assert (ours.published, ours.photographs.value, ours.rendered) == (98.67, pytest.approx(91), None)
     assert row_of(second, "CFP-FP", "wccn").photographs.value == pytest.approx(92)
+    assert ours.photographs.source == f"{tmp_path / 'photographs.json'}, net, some faces, settings epochs=2"
     assert row_of(load_paper_table("fspfm-3", tmp_path), "CFP-FP", "Proposed ADA").photographs == ours.photographs
     first = load_paper_table("fspfm-1", tmp_path)
     measured = [(row.benchmark, row.method) for row in first.rows if row.photographs or row.rendered]
@@ -192,10 +199,13 @@ def test_ones_own_results_go_over_those_that_come_with_the_package(tmp_path):
 
 def test_what_comes_with_the_package_is_shown():
     second = load_paper_table("fspfm-2")
-    (report,) = [report for report in load_results(folder="frontalization") if "dream" in report["rows"]]
-    dream = row_of(second, "CPLFW", "DREAM [7]")
-    assert dream.rendered.value == pytest.approx(100 * report["rows"]["dream"]["synthetic-cplfw"]["accuracy"]["mean"])
-    assert dream.photographs is None
+    dream = row_of(second, "CFP-FP", "DREAM [7]")
+    for report in load_results("frontalization", "frontalization"):
+        if "dream" not in report["rows"]:
+            continue  # the stages of Table 1
+        figure, name = (dream.rendered, "synthetic-cfp-fp") if report["rendered"] else (dream.photographs, "cfp-fp")
+        assert figure.value == pytest.approx(100 * report["rows"]["dream"][name]["accuracy"]["mean"])
+    assert dream.rendered
     card = json.loads((Path(papers.__file__).parents[1] / "checkpoints" / "tutorial" / "card.json").read_text())
     accuracy = card["benchmarks"]["synthetic-lfw"]["accuracy"]
     assert row_of(load_paper_table("ddfv-1"), "LFW", "Ours").rendered.value == pytest.approx(100 * accuracy)

@@ -181,9 +181,11 @@ def figures_of(report: Any, stem: str, source: str, table: Mapping[str, Any]) ->
     kind = report.get("judge") or (benchmark if benchmark.startswith("frontalization") else "benchmark")
     if kind not in table["kinds"]:
         return {}
-    facts = [report.get("model") or report.get("asked", {}).get("model"), report.get("data")]
-    facts = [fact for fact in facts if isinstance(fact, str)]
-    source = ", ".join([source, *facts, *([f"{report['pairs']} pairs"] if "pairs" in report else [])])
+    asked = report.get("asked", {})
+    settings = " ".join(asked.get("settings", []))
+    facts = [report.get("model", asked.get("model")), report.get("data"), settings and f"settings {settings}"]
+    facts += [f"{report['pairs']} pairs"] if "pairs" in report else []
+    source = ", ".join([source, *(fact for fact in facts if fact and isinstance(fact, str))])
     columns = {column["rendered" if rendered else "photographs"]: column["metric"] for column in table["columns"]}
     rows = {row["ours"]: row["method"] for row in table["rows"] if "ours" in row} | {x: x for x in table["beside"]}
     if kind.startswith("frontalization"):
