@@ -28,4 +28,4 @@ others=$others,ddfv:weight=first-order,ddfv:residual=none
 for preset in regions occluder patch; do
     facexai localize $preset --limit 100 --methods $steps,$others --json $folder/ablation/localize-$preset.json
 done
-python -m facexai.results $folder/*/*.json
+python -m facexai.results $folder/methods/*.json $folder/ablation/*.json

@@ -392,7 +392,8 @@ def _readme(card: dict[str, Any]) -> str:
         lines += ["**benchmarks** (`facexai benchmark NAME --record`)", "", f"| name | {' | '.join(columns)} |"]
         lines += ["|" + "---|" * (len(columns) + 1)]
         for name, figures in card["benchmarks"].items():
-            lines.append(f"| {name} | {' | '.join(_brief(figures.get(column)) for column in columns)} |")
+            cells = (_brief(figures[column]) if column in figures else "-" for column in columns)
+            lines.append(f"| {name} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
 
