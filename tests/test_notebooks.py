@@ -33,6 +33,7 @@ FAST: dict[str, dict[str, Any]] = {
     "08_fspfm": {"people": 12},
     "09_finetuning": {"people": 24, "epochs": 3},
     "10_explaining_frontalization": {"step": 45, "people": 2},
+    "11_benchmarks": {"people": 6, "folds": 2, "pairs": 20, "resamples": 20},
     "12_your_own_model": {"people": 8, "faces_to_rebuild": 40, "epochs": 1, "masks": 20},
 }
 LARGEST = 100_000  # bytes; a notebook with its figures has megabytes
