@@ -30,7 +30,7 @@ def patterns_for_faces(monkeypatch):
         return (smooth_images(2 * faces.identities, faces.seed).permute(0, 2, 3, 1).numpy() * 127 + 128).astype("uint8")
 
     reference_faces.reference_pairs.cache_clear()
-    monkeypatch.setattr("facexai.datasets.RenderedFaces.images", images)
+    monkeypatch.setattr("facexai.datasets.rendered.RenderedFaces.images", images)
     yield
     reference_faces.reference_pairs.cache_clear()
 

@@ -64,7 +64,7 @@ def test_the_default_references_are_rendered_people(model, monkeypatch):
 
 def test_rendered_references_are_faces_of_the_models_size(monkeypatch):
     monkeypatch.setattr(
-        "facexai.datasets.RenderedFaces.images",
+        "facexai.datasets.rendered.RenderedFaces.images",
         lambda faces, **_: torch.full((2 * faces.identities, 112, 112, 3), 255, dtype=torch.uint8).numpy(),
     )
     reference_faces.reference_pairs.cache_clear()
