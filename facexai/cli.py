@@ -381,6 +381,8 @@ def benchmark(
     target = frontalizer or model or DEFAULT_MODEL
     if record and not Path(target).is_dir():
         raise InputError(f"--record takes the folder of a model or frontalizer to write to; got {target}")
+    if record and limit is not None:
+        raise InputError("a card holds figures of whole benchmarks; leave out --record or --limit")
     with reporting(json) as result:
         protocol: Any = with_files(BENCHMARKS[name], name, pairs=pairs, images=images, bin=bin, root=root)
         network: Embedder
@@ -401,7 +403,7 @@ def benchmark(
         else:
             report = verify(network, data, flip=flip, embed=embed)
             result |= {"scored": pack_pairs(report, data)} if scores else {}
-        figures = {"flip": flip, **report.to_json()}
+        figures = {"flip": flip, **({"limit": limit} if limit else {}), **report.to_json()}
         result |= {"model": network.name, **figures, **provenance(network, data, flip)}
         print_report(result)
         if record:
@@ -912,14 +914,19 @@ def run_folder(out: Path, kind: str, resume: bool | None) -> Iterator[None]:
 def report_trained(out: Path) -> dict[str, Any]:
     """Say that the run is over, and return what there is to know of the model."""
     network = load_network(str(out))
-    print_trained(out)
+    print_trained(out, network.card.get("validation", {}).get("variance_explained"))
     return {"out": str(out), "threshold": network.threshold, "card": network.card}
 
 
-def print_trained(out: Path) -> None:
-    """Say that the run is over; of the processes that torchrun starts, one speaks."""
-    if os.environ.get("RANK", "0") == "0":
-        print(f"trained: {out} (use it with --model {out})")
+def print_trained(out: Path, explained: float | None = None) -> None:
+    """Say that the run is over, and how well it went; of the processes that torchrun starts, one speaks."""
+    if os.environ.get("RANK", "0") != "0":
+        return
+    print(f"trained: {out} (use it with --model {out})")
+    if explained is not None:
+        print(f"explains {explained:.1%} of the variance of what was held out")
+        if explained <= 0:
+            print("which a constant does as well: take more images or more epochs, and do not trust its maps")
 
 
 def check_run_folder(out: Path, kind: str, resume: bool | None) -> None:

@@ -101,6 +101,7 @@ def test_figures_are_recorded_on_the_card_of_the_frontalizer(capsys, root, train
         (["--frontalizer", "{root}/small"], "holds a recognizer, but a frontalizer is needed"),
         (["--frontalizer", "{root}/run", "--model", "{root}/other"], "dimension 16, but other gives 8"),
         (["--frontalizer", "nobody", "--record"], "--record takes the folder"),
+        (["--model", ".", "--record", "--limit", "40"], "a card holds figures of whole benchmarks"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(capsys, root, trained, words, message):

@@ -279,6 +279,7 @@ def test_what_is_no_result_is_left_out_and_named(bare, tmp_path, name):
         ("mine", verified("cplfw", 0.9), "must be ROW-cplfw.json, with ROW one of dream, pam, pad, agpm, fspfm"),
         ("mine_lfw", verified("lfw", 0.9), "must be ROW-lfw.json"),
         ("dream_lfw", verified("cplfw", 0.9), "must be ROW-cplfw.json"),
+        ("dream_lfw", {**verified("lfw", 0.9), "limit": 300}, "of a part of the pairs, --limit 300"),
     ],
 )
 def test_a_benchmark_whose_row_is_not_told_is_left_out(bare, tmp_path, stem, report, reason):

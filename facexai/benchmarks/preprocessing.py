@@ -120,12 +120,14 @@ def check_preprocessing(
         where you can.
 
     Raises:
-        InputError: images without identities, or fewer than four people with two images.
+        InputError: images that are not uint8, images without identities, or fewer than four people with two images.
     """
     rendered = images is None
     if images is None:
         faces = RenderedFaces(people, seed=seed + 5000, **FACES)
         images, identity = np.asarray(faces.images(progress=progress)), faces.identity
+    if np.asarray(images).dtype != np.uint8:
+        raise InputError(f"images must be uint8 in [0, 255]; got {np.asarray(images).dtype}. Pass what the files hold.")
     if identity is None or len(identity) != len(images):
         raise InputError("images need an identity each; give identity, as long as images")
     label = np.unique(np.asarray(identity), return_inverse=True)[1]

@@ -249,7 +249,8 @@ def run_algorithm_1(pair: FacePair, model: FaceRecognizer, options: DDFV, method
     features = model.features(images_for(model, pair))  # C_A, C_B: (2, C, h, w)
     if model.decoder is None:
         raise InputError(
-            "ddfv shows features by reconstructing faces, and this model has no decoder; choose one that has"
+            "ddfv shows features by reconstructing faces, and this model has no decoder; train one with `facexai train "
+            "decoder`, or choose a method that needs none, such as gradient"
         )
     embeddings = F.normalize(model.pool(features))  # (2, D)
     weights = channel_weights(model, features, options)  # (2, C)

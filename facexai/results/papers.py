@@ -181,6 +181,8 @@ def figures_of(report: Any, stem: str, source: str, table: Mapping[str, Any]) ->
     kind = report.get("judge") or (benchmark if benchmark.startswith("frontalization") else "benchmark")
     if kind not in table["kinds"]:
         return {}
+    if report.get("limit"):
+        raise InputError(f"it is of a part of the pairs, --limit {report['limit']}; measure all of them")
     asked = report.get("asked", {})
     settings = " ".join(asked.get("settings", []))
     facts = [report.get("model", asked.get("model")), report.get("data"), settings and f"settings {settings}"]

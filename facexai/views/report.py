@@ -232,8 +232,8 @@ def _threshold_limit(threshold: float | None) -> str:
     if threshold is None:
         return "This model has no calibrated threshold: the score ranks pairs, it does not decide them."
     return (
-        "The threshold was chosen on the data named in the model's card. On other cameras, poses, ages or groups of "
-        "people its error rates differ; near the threshold the decision is close to a coin toss."
+        "The threshold is the model's own, chosen on the data that its card names, or was given by hand. On other "
+        "cameras, poses, ages or groups of people its error rates differ; near it the decision is close to a coin toss."
     )
 
 

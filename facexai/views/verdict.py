@@ -36,7 +36,7 @@ class Verdict:
     def sentence(self) -> str:
         """The decision with its reason."""
         if self.threshold is None:
-            return f"The score is {self.score:.3f}. This model has no calibrated threshold, so nothing is decided."
+            return f"The score is {self.score:.3f}. This model has no calibrated threshold: give one to decide."
         side = "above" if self.accepted else "below"
         taken = "one person" if self.accepted else "two people"
         distance = abs(self.score - self.threshold)

@@ -87,6 +87,8 @@ def test_too_few_people_are_refused(crowd):
         check_preprocessing(model, images[:6], identity[:6])
     with pytest.raises(InputError, match="give identity"):
         check_preprocessing(model, images)
+    with pytest.raises(InputError, match=r"images must be uint8 in \[0, 255\]; got float32"):
+        check_preprocessing(model, images.astype(np.float32) / 255, identity, progress=False)
 
 
 @pytest.mark.realdata

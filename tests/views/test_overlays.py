@@ -106,4 +106,4 @@ def test_the_verdict_says_score_threshold_and_decision():
     assert "0.512" in Verdict(0.512, 0.3).sentence
     assert "0.212 above the threshold 0.300" in Verdict(0.512, 0.3).sentence
     assert "two people" in Verdict(0.1, 0.3).sentence
-    assert "nothing is decided" in Verdict(0.1, None).sentence
+    assert "give one to decide" in Verdict(0.1, None).sentence
