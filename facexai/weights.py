@@ -326,7 +326,7 @@ def unpacks_to_more(file: Path) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
             return sum(entry.file_size for entry in archive.infolist()) > file.stat().st_size
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError):  # no archive, or of a kind that Python does not know
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError):  # no archive, or one that zipfile does not know
         return False
 
 

@@ -16,6 +16,7 @@ from facexai.errors import InputError
 from facexai.pixels import CROP_SIZE, Size, fit_crops, load_pixels
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+PAIR_COLUMNS = ("name1", "name2", "same")
 SAME = {"1": True, "true": True, "0": False, "false": False}
 
 
@@ -188,7 +189,7 @@ class PairList:
                 image that is not there, fewer than two folds.
         """
         file, root = Path(file), Path(root)
-        rows = _rows(file)
+        rows = read_rows(file, PAIR_COLUMNS, kind="pair list", holds="pairs", also="where there are folds, fold")
         names = [(row["name1"], row["name2"]) for row in rows]
         genuine = np.array([_same(row, line, file) for line, row in enumerate(rows, start=2)])
         return cls.of_names(names, genuine, _folds(rows, file), root, [file])
@@ -232,21 +233,30 @@ def _first_folder(name: str) -> str:
     return Path(name).parts[0]
 
 
-def _rows(file: Path) -> list[dict[str, str]]:
+def read_rows(file: Path, columns: Sequence[str], *, kind: str, holds: str, also: str) -> list[dict[str, str]]:
+    """The lines of a CSV file with a head.
+
+    Args:
+        file: to be read.
+        columns: that it must have.
+        kind, holds, also: for messages: what such a file is called, what its lines are, and the column that it may have.
+
+    Raises:
+        InputError: no such file, no CSV, a column that is missing, or no lines.
+    """
+    described = f"the columns {','.join(columns)} and, {also}"
     try:
         with open(file, newline="", encoding="utf-8") as handle:
             reader = csv.DictReader(handle)
             rows = list(reader)
     except OSError as error:
-        raise InputError(f"cannot read the pair list {file}: {error.strerror}") from None
+        raise InputError(f"cannot read the {kind} {file}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error):
-        raise InputError(f"{file} is not a CSV text file; give a pair list with the columns name1,name2,same") from None
-    missing = {"name1", "name2", "same"} - set(reader.fieldnames or [])
+        raise InputError(f"{file} is not a CSV text file; give a {kind} with {described}") from None
+    missing = [name for name in columns if name not in (reader.fieldnames or [])]
     if missing or not rows:
-        what = f"lacks the column(s) {', '.join(sorted(missing))}" if missing else "has no pairs"
-        raise InputError(
-            f"{file} {what}; a pair list has the columns name1,name2,same and, where there are folds, fold"
-        )
+        what = f"lacks the column(s) {', '.join(missing)}" if missing else f"has no {holds}"
+        raise InputError(f"{file} {what}; a {kind} has {described}")
     return rows
 
 

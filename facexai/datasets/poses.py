@@ -1,19 +1,17 @@
 """PoseFolder: the user's own faces with known poses."""
 
-import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from facexai.datasets.folders import find_inside, load_faces
+from facexai.datasets.folders import find_inside, load_faces, read_rows
 from facexai.errors import InputError
 from facexai.pixels import CROP_SIZE, Size
 
 ANGLES = ("yaw", "pitch", "roll")
 LIMIT = 99.0  # degrees; the bins of HopeNet reach no further
-COLUMNS = "the columns name,yaw,pitch,roll and, where they are known, identity"
 
 
 class PoseFolder:
@@ -37,7 +35,8 @@ class PoseFolder:
     def __init__(self, root: str | Path, file: str | Path, size: Size = CROP_SIZE) -> None:
         self.root, self.size = Path(root), size
         file = Path(file)
-        rows = _rows(file)
+        columns = ("name", *ANGLES)
+        rows = read_rows(file, columns, kind="pose file", holds="poses", also="where they are known, identity")
         self.paths = [find_inside(self.root, row["name"], file) for row in rows]
         self.poses = np.array([_angles(row, line, file) for line, row in enumerate(rows, start=2)], np.float32)
         people = [row.get("identity") or f"row {number}" for number, row in enumerate(rows)]
@@ -49,22 +48,6 @@ class PoseFolder:
     def __getitem__(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Images at `indices`. Shape (len(indices), H, W, 3), uint8."""
         return load_faces([self.paths[index] for index in indices], self.size)
-
-
-def _rows(file: Path) -> list[dict[str, str]]:
-    try:
-        with open(file, newline="", encoding="utf-8") as handle:
-            reader = csv.DictReader(handle)
-            rows = list(reader)
-    except OSError as error:
-        raise InputError(f"cannot read the pose file {file}: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error):
-        raise InputError(f"{file} is not a CSV text file; give one with {COLUMNS}") from None
-    missing = [name for name in ("name", *ANGLES) if name not in (reader.fieldnames or [])]
-    if missing or not rows:
-        what = f"lacks the column(s) {', '.join(missing)}" if missing else "has no poses"
-        raise InputError(f"{file} {what}; a pose file has {COLUMNS}")
-    return rows
 
 
 def _angles(row: dict[str, str], line: int, file: Path) -> list[float]:
