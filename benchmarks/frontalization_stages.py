@@ -66,10 +66,9 @@ def main() -> None:
             ]
     tables = {}
     for name, data in sets.items():
-        assert data.identity is not None
-        people = np.stack([data.identity[data.probe], data.identity[data.gallery]], 1)
+        assert data.people is not None
         tables[name] = compare(
-            scores[name], ScoredPairs(data.genuine, data.fold, people), ["frontal faces", "+ profiles"]
+            scores[name], ScoredPairs(data.genuine, data.fold, data.people), ["frontal faces", "+ profiles"]
         )
     report: dict[str, Any] = {
         "benchmark": "frontalization-stages",

@@ -143,7 +143,7 @@ def rendered(arguments: argparse.Namespace) -> dict[str, Any]:
         ]
     tables: dict[str, Any] = {}
     for name, data in sets.items():
-        pairs = ScoredPairs(data.genuine, data.fold, people_of(data))
+        pairs = ScoredPairs(data.genuine, data.fold, data.people)
         tables[name] = compared({row: [run[name] for run in of] for row, of in runs.items()}, pairs)
     report = {
         "benchmark": "frontalization",
@@ -157,7 +157,7 @@ def rendered(arguments: argparse.Namespace) -> dict[str, Any]:
         data, shown = sets[BY_YAW], [row for row in ("raw", *YAW_ROWS) if row in runs]
         yaw = BENCHMARKS[BY_YAW].poses()[data.probe, 0]  # type: ignore[attr-defined]
         scores = {row: [run[BY_YAW] for run in runs[row]] for row in shown}
-        binned = compare_by_yaw(scores, ScoredPairs(data.genuine, data.fold, people_of(data)), yaw, "raw")
+        binned = compare_by_yaw(scores, ScoredPairs(data.genuine, data.fold, data.people), yaw, "raw")
         report["by_yaw"] = {"protocol": BY_YAW, "yaw": "of the probe, exact", **binned}
     return report
 
@@ -213,12 +213,6 @@ def compared(scores: dict[str, list[np.ndarray]], pairs: ScoredPairs) -> dict[st
     return compare(scores, pairs, [name for name in BASELINES if name in scores])
 
 
-def people_of(data: VerificationSet) -> np.ndarray:
-    """Who is on the two images of each pair. Shape (P, 2)."""
-    assert data.identity is not None
-    return np.stack([data.identity[data.probe], data.identity[data.gallery]], 1)
-
-
 def photographs(arguments: argparse.Namespace) -> dict[str, Any]:
     """Cross-validated over the folds of CFP: 10 frontal and 4 profile images of each person."""
     recognizer, estimator = load_model(arguments.model), load_pose_network(arguments.pose_network)
@@ -269,7 +263,7 @@ def photographs(arguments: argparse.Namespace) -> dict[str, Any]:
     tables, by_yaw = {}, {}
     for name, data in [*sets.items(), *((name, data) for name, (data, _) in whole.items())]:
         reported = np.isin(data.fold, chosen) | (name in whole)
-        pairs = ScoredPairs(data.genuine[reported], data.fold[reported], people_of(data)[reported])
+        pairs = ScoredPairs(data.genuine[reported], data.fold[reported], data.people[reported])
         cut = {row: [run[reported] for run in runs] for row, runs in scores[name].items()}
         tables[name] = compared(cut, pairs)
         if name == "cfp-fp":

@@ -33,7 +33,7 @@ def main() -> None:
     protocol = BENCHMARKS["synthetic-lfw"]
     data = protocol.crossed()  # type: ignore[attr-defined]
     scores = verify(load_model(arguments.model), data).scores
-    people = np.stack([data.identity[data.probe], data.identity[data.gallery]], 1)  # type: ignore[index]
+    people = data.people
     identities = protocol.people()  # type: ignore[attr-defined]
     tone, angle = (np.array([measure(one) for one in identities]) for measure in (skin_tone, typology_angle))
     pairs, group = ScoredPairs(data.genuine, data.fold, people), tone[people]

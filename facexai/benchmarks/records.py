@@ -47,15 +47,13 @@ def provenance(model: Embedder, data: VerificationSet | TemplateSet, flip: bool)
 
 def pack_pairs(report: VerificationReport, data: VerificationSet) -> dict[str, Any]:
     """Scores and decisions of all pairs in a few bytes each, for `read_scored`."""
-    people = None
-    if data.identity is not None:
-        people = _text(np.stack([data.identity[data.probe], data.identity[data.gallery]], 1).astype("<i4"))
+    people = data.people
     return {
         "scores": _text(report.scores.astype("<f8")),
         "genuine": _text(np.packbits(report.genuine)),
         "correct": _text(np.packbits(report.correct)),
         "fold": _text(report.fold.astype("<i4")),
-        "people": people,
+        "people": None if people is None else _text(people.astype("<i4")),
     }
 
 

@@ -77,6 +77,11 @@ class VerificationSet:
     identity: np.ndarray | None = None
     source: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def people(self) -> np.ndarray | None:
+        """Who is on the two images of each pair, where it is known. Shape (P, 2)."""
+        return None if self.identity is None else np.stack([self.identity[self.probe], self.identity[self.gallery]], 1)
+
     def limited(self, pairs: int) -> "VerificationSet":
         """About `pairs` of the pairs, spread evenly over folds and over genuine and impostor ones."""
         chosen = self.choice(pairs)

@@ -239,7 +239,9 @@ def read_rows(file: Path, columns: Sequence[str], *, kind: str, holds: str, also
     Args:
         file: to be read.
         columns: that it must have.
-        kind, holds, also: for messages: what such a file is called, what its lines are, and the column that it may have.
+        kind: what messages call such a file.
+        holds: what they call its lines.
+        also: what they say of a column that it may have.
 
     Raises:
         InputError: no such file, no CSV, a column that is missing, or no lines.

@@ -75,9 +75,23 @@ def test_more_melanin_is_a_darker_tone():
     assert angles == sorted(angles, reverse=True) and angles[0] - angles[-1] > 40
     tones = [skin_tone(with_melanin(identity, level)) for level in (-2, 2)]
     assert tones[0] > tones[1]
-    for angle, tone in ((60, "light"), (35, "intermediate"), (20, "tan"), (0, "brown"), (-40, "dark")):
-        name = next(name for name, end in SKIN_TONES.items() if angle <= end)
-        assert name == tone
+
+
+@pytest.mark.parametrize(
+    ("angle", "tone"),
+    [
+        (60, "light"),
+        (41.1, "light"),
+        (41, "intermediate"),
+        (35, "intermediate"),
+        (20, "tan"),
+        (0, "brown"),
+        (-40, "dark"),
+    ],
+)
+def test_classes_are_those_of_chardon(monkeypatch, angle, tone):
+    monkeypatch.setattr("facexai.rendering.skin_tone.typology_angle", lambda identity: angle)
+    assert list(SKIN_TONES)[skin_tone(sample_identity(0))] == tone
 
 
 def with_melanin(identity, level):
