@@ -374,7 +374,7 @@ def benchmark(
     from functools import partial
 
     from facexai.benchmarks import BENCHMARKS, embed_all, embeddings_once, verify, verify_templates
-    from facexai.benchmarks.records import pack_pairs, provenance
+    from facexai.benchmarks.records import intervals, pack_pairs, provenance
     from facexai.datasets.ijb import TemplateSet
     from facexai.weights import record_benchmark
 
@@ -402,7 +402,7 @@ def benchmark(
             report = verify_templates(network, data, flip=flip, embed=embed)
         else:
             report = verify(network, data, flip=flip, embed=embed)
-            result |= {"scored": pack_pairs(report, data)} if scores else {}
+            result |= intervals(report, data) | ({"scored": pack_pairs(report, data)} if scores else {})
         figures = {"flip": flip, **({"limit": limit} if limit else {}), **report.to_json()}
         result |= {"model": network.name, **figures, **provenance(network, data, flip)}
         print_report(result)
@@ -435,15 +435,20 @@ def print_report(result: Mapping[str, Any]) -> None:
     """The figures of a verification benchmark."""
     faces = "rendered faces; not to be compared with photos" if result["rendered"] else "photos"
     print(f"{result['benchmark']} ({faces}), model {result['model']}")
+    ends = {metric: tuple(values) for metric, values in result.get("ci95", {}).items()}
     if "accuracy" in result:
-        print(f"accuracy   {result['accuracy']:8.2%} +- {result['accuracy_std']:.2%} over {result['folds']} folds")
-    print(f"AUC        {result['auc']:8.4f}")
-    print(f"EER        {result['eer']:8.2%}")
+        low, high = ends["accuracy"]
+        folds = f"deviation of the {result['folds']} folds {result['accuracy_std']:.2%}"
+        print(f"accuracy   {result['accuracy']:8.2%}  [{low:.2%}, {high:.2%}]  {folds}")
+    print(f"AUC        {result['auc']:8.4f}" + ("  [{:.4f}, {:.4f}]".format(*ends["auc"]) if ends else ""))
+    print(f"EER        {result['eer']:8.2%}" + ("  [{:.2%}, {:.2%}]".format(*ends["eer"]) if ends else ""))
     for far, tar in result["tar"].items():
         print(f"TAR@{far:7}" + (f"{tar:8.2%}" if tar is not None else "       - (too few impostor pairs)"))
     if "threshold" in result:
         print(f"threshold  {result['threshold']:8.4f}")
     print(f"{result['pairs']} pairs in {result['seconds']:.1f} s")
+    if ends:
+        print(f"intervals: 95 %, bootstrap over {result['resampled']}")
 
 
 @app.command("pose-error")
@@ -1064,9 +1069,11 @@ LISTS = ("models", "pose-networks", "frontalizers", "methods", "benchmarks", "pr
 @app.command("list")
 def list_names(kind: Annotated[str, typer.Argument(metavar="|".join(LISTS))]) -> None:
     """List what can be chosen by name."""
-    for name, item in known(kind).items():
+    items = known(kind)
+    width = max(map(len, items)) + 2
+    for name, item in items.items():
         first_line = (item.__doc__ or "").strip().partition("\n")[0]
-        print(f"{name:22}{first_line}".rstrip())
+        print(f"{name:{width}}{first_line}".rstrip())
 
 
 def known(kind: str) -> Mapping[str, Any]:

@@ -93,6 +93,20 @@ def test_a_pack_and_a_list_of_the_same_images_give_the_same_numbers(faces, pack,
     assert 0 < of_pack["auc"] < 1  # hard enough that a mistake would show
 
 
+def test_a_benchmark_prints_intervals_and_over_what_they_are(faces, pack, tiny, capsys):
+    lists = "--pairs", faces / "pairs.csv", "--images", faces
+    of_list = run("benchmark", "pairs", *lists, "--model", tiny, capsys=capsys)
+    of_pack = run("benchmark", "pairs", "--bin", pack, "--model", tiny, capsys=capsys)
+    assert (of_list["resampled"], of_pack["resampled"]) == ("people", "pairs")  # a pack names nobody
+    assert main(["benchmark", "pairs", *map(str, lists), "--model", str(tiny)]) == 0
+    printed = capsys.readouterr().out
+    for metric in ("accuracy", "auc", "eer"):
+        low, high = of_list["ci95"][metric]
+        assert low <= of_list[metric] <= high
+        assert ("[{:.4f}, {:.4f}]" if metric == "auc" else "[{:.2%}, {:.2%}]").format(low, high) in printed
+    assert "intervals: 95 %, bootstrap over people" in printed
+
+
 def test_a_pack_becomes_a_folder_that_gives_the_same_numbers(pack, tiny, tmp_path, capsys):
     result = run("convert", pack, "--out", tmp_path / "folder", capsys=capsys)
     assert (result["pairs"], result["images"]) == (40, 60)

@@ -6,17 +6,18 @@ pairs would find intervals that are too narrow.
 Source: Owen, "The pigeonhole bootstrap" (Annals of Applied Statistics, 2007), for pairs of two people.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from facexai.benchmarks.statistics import LEVEL, SEED
-from facexai.benchmarks.verification import measure
+from facexai.benchmarks.verification import VerificationReport, measure
 from facexai.errors import InputError
 
 METRICS = ("accuracy", "auc", "eer")
+MOST = 10_000_000  # pairs times resamples that are held at once; memory only
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,11 @@ def compare(
     unknown = [name for name in baselines if name not in scores]
     if unknown:
         raise InputError(f"unknown baseline '{unknown[0]}'; the rows are {', '.join(scores)}")
-    weights = people_weights(pairs, repeats, seed)  # (R, P)
-    figures = {name: [_figures(run, pairs, weights) for run in runs] for name, runs in scores.items()}
+    rng = np.random.default_rng(seed)
+    at_once = max(1, MOST // len(pairs.genuine))
+    sizes = [min(at_once, repeats - start) for start in range(0, repeats, at_once)]
+    weights = (people_weights(pairs, size, rng) for size in sizes)
+    figures = _figures(scores, pairs, weights)
     report: dict[str, dict[str, Any]] = {}
     for name, runs in figures.items():
         report[name] = {}
@@ -85,7 +89,9 @@ def compare(
     return report
 
 
-def people_weights(pairs: ScoredPairs, repeats: int, seed: int | Sequence[int] = SEED) -> np.ndarray:
+def people_weights(
+    pairs: ScoredPairs, repeats: int, seed: int | Sequence[int] | np.random.Generator = SEED
+) -> np.ndarray:
     """How often each pair counts in each resample of the people. Shape (repeats, P).
 
     A pair of two people counts w_a w_b times, a pair of one person w_a times.
@@ -98,14 +104,30 @@ def people_weights(pairs: ScoredPairs, repeats: int, seed: int | Sequence[int] =
     return np.where(position[:, 0] == position[:, 1], first, first * second).astype(np.float64)
 
 
-def _figures(scores: np.ndarray, pairs: ScoredPairs, weights: np.ndarray) -> dict[str, tuple[float, np.ndarray]]:
-    """Each metric as it is, and in every resample."""
-    report = measure(scores, pairs.genuine, pairs.fold)
+def _figures(
+    scores: Mapping[str, Sequence[np.ndarray]], pairs: ScoredPairs, weights: Iterable[np.ndarray]
+) -> dict[str, list[dict[str, tuple[float, np.ndarray]]]]:
+    """Each metric of each run as it is, and in every resample; the weights of the resamples come in blocks."""
+    reports = {name: [measure(run, pairs.genuine, pairs.fold) for run in runs] for name, runs in scores.items()}
+    blocks = [{name: [_drawn(report, block) for report in runs] for name, runs in reports.items()} for block in weights]
+    return {
+        name: [
+            {
+                metric: (getattr(report, metric), np.concatenate([block[name][number][metric] for block in blocks]))
+                for metric in METRICS
+            }
+            for number, report in enumerate(runs)
+        ]
+        for name, runs in reports.items()
+    }
+
+
+def _drawn(report: VerificationReport, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Each metric in every resample. Weights (R, P) -> (R,) each."""
     with np.errstate(invalid="ignore"):
         accuracy = weights @ report.correct / weights.sum(1)
-    far, tar = weighted_roc(scores, pairs.genuine, weights)
-    eer = _crossing(far, 1 - tar)
-    return {"accuracy": (report.accuracy, accuracy), "auc": (report.auc, area(far, tar)), "eer": (report.eer, eer)}
+    far, tar = weighted_roc(report.scores, report.genuine, weights)
+    return {"accuracy": accuracy, "auc": area(far, tar), "eer": _crossing(far, 1 - tar)}
 
 
 def weighted_roc(scores: np.ndarray, genuine: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

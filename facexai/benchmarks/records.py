@@ -45,6 +45,28 @@ def provenance(model: Embedder, data: VerificationSet | TemplateSet, flip: bool)
     }
 
 
+def intervals(report: VerificationReport, data: VerificationSet, *, repeats: int = 1000) -> dict[str, Any]:
+    """95 % intervals of accuracy, AUC and EER, of a bootstrap of the people, or of the pairs where nobody is named.
+
+    Args:
+        report: of `verify`.
+        data: what was measured.
+        repeats: resamples.
+
+    Returns:
+        `"ci95"` by metric and what was `"resampled"`.
+    """
+    people = _one_each(report.pairs) if data.people is None else data.people
+    rows = compare({"it": [report.scores]}, ScoredPairs(report.genuine, report.fold, people), [], repeats=repeats)
+    ends = {metric: entry["ci95"] for metric, entry in rows["it"].items()}
+    return {"ci95": ends, "resampled": "pairs" if data.people is None else "people"}
+
+
+def _one_each(pairs: int) -> np.ndarray:
+    """A person for each pair, so that drawing people is drawing pairs. Shape (pairs, 2)."""
+    return np.repeat(np.arange(pairs), 2).reshape(-1, 2)
+
+
 def pack_pairs(report: VerificationReport, data: VerificationSet) -> dict[str, Any]:
     """Scores and decisions of all pairs in a few bytes each, for `read_scored`."""
     people = data.people
@@ -95,8 +117,7 @@ def read_scored(file: Path) -> ScoredResult:
         scores = _array(packed["scores"], "<f8")
         genuine, correct = (np.unpackbits(_array(packed[key], "u1"), count=count) > 0 for key in ("genuine", "correct"))
         fold = _array(packed["fold"], "<i4")
-        one_each = np.repeat(np.arange(count), 2)
-        people = one_each if packed["people"] is None else _array(packed["people"], "<i4")
+        people = _one_each(count).ravel() if packed["people"] is None else _array(packed["people"], "<i4")
         if not (len(scores) == len(fold) == len(genuine) == len(correct) == count and len(people) == 2 * count):
             raise ValueError("lengths differ")
         pairs = ScoredPairs(genuine, fold, people.reshape(-1, 2))

@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import binom
 
 from facexai.benchmarks import VerificationSet, measure
-from facexai.benchmarks.records import compare_results, pack_pairs, read_scored
+from facexai.benchmarks.comparison import ScoredPairs, compare
+from facexai.benchmarks.records import compare_results, intervals, pack_pairs, read_scored
 from facexai.errors import InputError
 
 PAIRS = 400
@@ -67,6 +68,32 @@ def test_intervals_are_wider_where_few_people_make_many_pairs(tmp_path):
     assert compare_results(first, second, repeats=50)["resampled"] == "people"
     loose = replace(first, clustered=False), replace(second, clustered=False)
     assert compare_results(*loose, repeats=50)["resampled"] == "pairs"
+
+
+def test_the_interval_of_one_result_is_wider_where_few_people_make_many_pairs():
+    rng = np.random.default_rng(0)
+    person = np.arange(2 * PAIRS) // 2 % 10 + 10 * (np.arange(2 * PAIRS) % 2) * ~np.repeat(GENUINE, 2)
+    offset = rng.normal(size=20)[person[::2]]  # some people are harder than others
+    report = measure(np.tanh(GENUINE + offset + 0.1 * rng.normal(size=PAIRS)), GENUINE, FOLD)
+    rows = np.arange(2 * PAIRS)
+    data = VerificationSet("toy", np.zeros(0), rows[::2], rows[1::2], GENUINE, FOLD)
+    found = {
+        who: intervals(report, replace(data, identity=who_is))
+        for who, who_is in {"no one": None, "known": person}.items()
+    }
+    assert [entry["resampled"] for entry in found.values()] == ["pairs", "people"]
+    for metric in ("accuracy", "auc", "eer"):
+        (low, high), (wide_low, wide_high) = (entry["ci95"][metric] for entry in found.values())
+        assert wide_low < low < getattr(report, metric) < high < wide_high, metric
+
+
+def test_draws_in_blocks_are_the_draws_at_once(monkeypatch):
+    rng = np.random.default_rng(1)
+    pairs = ScoredPairs(GENUINE, FOLD, np.arange(2 * PAIRS).reshape(-1, 2) // 7)
+    scores = {name: [rng.uniform(-1, 1, PAIRS) for _ in range(2)] for name in "ab"}
+    at_once = compare(scores, pairs, ["a"], repeats=50)
+    monkeypatch.setattr("facexai.benchmarks.comparison.MOST", 7 * PAIRS)  # seven blocks of 7, and one draw
+    assert compare(scores, pairs, ["a"], repeats=50) == at_once
 
 
 def test_results_of_other_pairs_are_not_compared(tmp_path):
