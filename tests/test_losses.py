@@ -81,6 +81,18 @@ def test_class_matrix_leaves_the_global_random_state_alone():
     assert torch.equal(torch.rand(1), before)
 
 
+def test_under_autocast_the_product_alone_is_in_half_precision():
+    loss = ArcFaceLoss(50, 64, scale=32.0, margin=0.3)
+    embedding, identity = torch.randn(40, 64, generator=torch.Generator().manual_seed(0)), torch.arange(40)
+    full = loss.cosines(embedding), loss(embedding, identity)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = loss.cosines(embedding), loss(embedding, identity)
+    assert mixed[0].dtype == mixed[1].dtype == torch.float32
+    assert 1e-5 < (mixed[0] - full[0]).abs().max() < 4e-3  # bfloat16 has eight bits
+    assert mixed[1].item() == pytest.approx(full[1].item(), rel=5e-3)
+    assert ArcFaceLoss(50, 64).double().cosines(embedding.double()).dtype == torch.float64
+
+
 def test_reconstruction_loss_is_the_mean_square():
     images = torch.zeros(2, 3, 16, 16)
     assert reconstruction_loss(images + 0.5, images).item() == pytest.approx(0.25)

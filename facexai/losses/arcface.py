@@ -45,10 +45,14 @@ class ArcFaceLoss(nn.Module):
         self.weight = nn.Parameter(torch.randn(identities, dimension, generator=generator) * 0.01)
 
     def cosines(self, embedding: Tensor) -> Tensor:
-        """cos(theta) between embeddings and class centres, both brought to unit length. (N, D) -> (N, K)."""
+        """cos(theta) between embeddings and class centres, both brought to unit length. (N, D) -> (N, K).
+
+        Under autocast the product alone is taken in half precision.
+        """
         if embedding.ndim != 2 or embedding.shape[1] != self.weight.shape[1]:
             raise InputError(f"embeddings must be (N, {self.weight.shape[1]}); got {tuple(embedding.shape)}")
-        return F.linear(F.normalize(embedding), F.normalize(self.weight))
+        cosine = F.linear(F.normalize(embedding), F.normalize(self.weight))
+        return cosine if cosine.dtype == torch.float64 else cosine.float()
 
     def forward(self, embedding: Tensor, identity: Tensor) -> Tensor:
         """Mean loss. Embeddings (N, D) of any length, identities (N,) in [0, K)."""

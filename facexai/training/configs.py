@@ -187,6 +187,7 @@ class PretrainConfig:
 
     # the machine
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    compile: bool = False  # torch.compile: see DDFVConfig
     seed: int = 42  # 4.1.2
     half: bool = False  # store float16
     log_every: int = 20  # steps
@@ -253,7 +254,7 @@ class FinetuneConfig:
 
     # the machine
     precision: Literal["32-true", "bf16-mixed"] = (
-        "32-true"  # mixed: of the frontalizer alone; the losses stay as they are
+        "32-true"  # mixed: of the layers and the cosines of ArcFace; the losses stay as they are
     )
     seed: int = 42  # 4.1.2
     half: bool = False  # store float16

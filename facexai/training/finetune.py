@@ -90,7 +90,7 @@ class FinetuneObjective(nn.Module):
         faces = [profile, frontal] if config.frontal_faces else [profile]
         # All at once, so that BatchNorm sees the faces that it will meet.
         embedding, pose = (torch.cat(parts) for parts in zip(*(face[:2] for face in faces), strict=True))
-        attention = target.new_ones(())
+        attention, recognition = target.new_ones(()), target.new_zeros(())
         with torch.autocast(embedding.device.type, torch.bfloat16, enabled=config.precision == "bf16-mixed"):
             shown = F.dropout(embedding, config.dropout, self.training)  # to the residual; the embedding itself stays
             moved, *kept = _full(embedding - shown + self.frontalizer(shown, pose)).split(len(target))
@@ -98,14 +98,11 @@ class FinetuneObjective(nn.Module):
                 target = _full(self.adaptation.target(frontal.embedding, frontal.pose, frontalized))
                 with torch.no_grad():
                     attention = _full(self.adaptation.attention(frontal.embedding)).mean()
+            if config.arcface_weight:
+                recognition = torch.stack([self.arcface(part, identity) for part in (moved, *kept)]).sum()
         distance = self._distance(target, moved, profile.yaw)
-        recognition = target.new_zeros(())
-        if config.arcface_weight:
-            recognition = self.arcface(moved, identity)
         for frontal_again in kept:  # frontal faces are to stay as they are
             distance = distance + self._distance(frontal.embedding, frontal_again, frontal.yaw)
-            if config.arcface_weight:
-                recognition = recognition + self.arcface(frontal_again, identity)
         loss = config.arcface_weight * recognition + config.adaptation_weight * distance
         facts = {
             "loss_arcface": recognition,
@@ -268,12 +265,17 @@ class PairSampler:
                 self.first[identity] + torch.from_numpy(rng.integers(1 << 30, size=len(rows))) % self.count[identity]
             )
             profile_view, frontal_view = (torch.from_numpy(rng.integers(2, size=len(rows))) for _ in range(2))
-            profile = Faces(*(part[rows, profile_view] for part in self.profile))
+            profile = Faces(*(_views(part, rows, profile_view) for part in self.profile))
             frontal_rows = self.frontal_rows[chosen]
-            frontal = Faces(*(part[frontal_rows, frontal_view] for part in self.frontal))
+            frontal = Faces(*(_views(part, frontal_rows, frontal_view) for part in self.frontal))
             target = self.classes[identity] if config.target == "mean" else frontal.embedding
-            frontalized = None if self.frontalized is None else self.frontalized[frontal_rows, frontal_view]
+            frontalized = None if self.frontalized is None else _views(self.frontalized, frontal_rows, frontal_view)
             yield Pairs(profile, frontal, target, identity, frontalized)
+
+
+def _views(part: Tensor, rows: Tensor, view: Tensor) -> Tensor:
+    """`part[rows, view]`, (M, 2, ...) -> (N, ...), whole rows at once."""
+    return part.flatten(0, 1).index_select(0, 2 * rows + view)
 
 
 @torch.no_grad()
@@ -306,7 +308,7 @@ def cross_pose_scores(frontalization: Frontalization, faces: CrossPoseFaces, str
 
 
 def _full(values: Tensor) -> Tensor:
-    """Half precision is for layers alone; losses are taken in full."""
+    """Half precision is for matrix products alone; losses are taken in full."""
     return values.float() if values.dtype == torch.bfloat16 else values
 
 

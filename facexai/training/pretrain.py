@@ -103,6 +103,10 @@ def train_pose_invariant(
     )
     if config.optimizer == "adamw":
         optimizer = torch.optim.AdamW(parameters, config.lr, weight_decay=config.weight_decay)
+    if config.compile:
+        for network in (model.recognizer.trunk, model.estimator):
+            if isinstance(network, nn.Module):
+                network.compile()
     change = partial(augment, strength=config.augment, seed=config.seed + fabric.global_rank)
     judge = (lambda: validate(model.eval())) if validate else None
     task = Task(objective, learnt, [optimizer], images, identity, judge, lambda faces, step: change(faces, step=step))
