@@ -67,9 +67,7 @@ def main() -> None:
     tables = {}
     for name, data in sets.items():
         assert data.people is not None
-        tables[name] = compare(
-            scores[name], ScoredPairs(data.genuine, data.fold, data.people), ["frontal faces", "+ profiles"]
-        )
+        tables[name] = compare(scores[name], ScoredPairs(data.genuine, data.fold, data.people), list(STAGE_1))
     report: dict[str, Any] = {
         "benchmark": "frontalization-stages",
         "asked": {"settings": arguments.settings, "settings_2": arguments.settings_2},

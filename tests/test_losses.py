@@ -81,6 +81,18 @@ def test_class_matrix_leaves_the_global_random_state_alone():
     assert torch.equal(torch.rand(1), before)
 
 
+def test_frozen_centres_say_the_same_and_stay():
+    centres, embedding = (torch.randn(n, 8, generator=torch.Generator().manual_seed(n)) for n in (5, 12))
+    learning, frozen = ArcFaceLoss(5, 8), ArcFaceLoss(5, 8)
+    learning.weight.data.copy_(centres)
+    frozen.freeze(centres)
+    identity = torch.arange(12) % 5
+    assert torch.allclose(frozen(embedding, identity), learning(embedding, identity), atol=1e-5)
+    embedding.requires_grad_()
+    frozen(embedding, identity).backward()
+    assert frozen.weight.grad is None and embedding.grad is not None
+
+
 def test_under_autocast_the_product_alone_is_in_half_precision():
     loss = ArcFaceLoss(50, 64, scale=32.0, margin=0.3)
     embedding, identity = torch.randn(40, 64, generator=torch.Generator().manual_seed(0)), torch.arange(40)

@@ -43,6 +43,13 @@ class ArcFaceLoss(nn.Module):
         self.scale, self.margin, self.straight_through = scale, margin, straight_through
         generator = torch.Generator().manual_seed(seed)
         self.weight = nn.Parameter(torch.randn(identities, dimension, generator=generator) * 0.01)
+        self.learns = True
+
+    def freeze(self, centres: Tensor) -> None:
+        """Take these class centres (K, D), of any length, and leave them as they are."""
+        self.weight.data.copy_(F.normalize(centres))
+        self.weight.requires_grad_(False)
+        self.learns = False
 
     def cosines(self, embedding: Tensor) -> Tensor:
         """cos(theta) between embeddings and class centres, both brought to unit length. (N, D) -> (N, K).
@@ -51,7 +58,8 @@ class ArcFaceLoss(nn.Module):
         """
         if embedding.ndim != 2 or embedding.shape[1] != self.weight.shape[1]:
             raise InputError(f"embeddings must be (N, {self.weight.shape[1]}); got {tuple(embedding.shape)}")
-        cosine = F.linear(F.normalize(embedding), F.normalize(self.weight))
+        centres = F.normalize(self.weight) if self.learns else self.weight
+        cosine = F.linear(F.normalize(embedding), centres)
         return cosine if cosine.dtype == torch.float64 else cosine.float()
 
     def forward(self, embedding: Tensor, identity: Tensor) -> Tensor:

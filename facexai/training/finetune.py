@@ -70,8 +70,10 @@ class FinetuneObjective(nn.Module):
         self.frontalizer = frontalizer
         self.config = config
         self.arcface = ArcFaceLoss(len(classes), classes.shape[1], scale=config.scale, margin=config.margin)
-        self.arcface.weight.data.copy_(classes)
-        self.arcface.requires_grad_(config.train_classes)
+        if config.train_classes:
+            self.arcface.weight.data.copy_(classes)
+        else:
+            self.arcface.freeze(classes)
         self.adaptation = AttentionAdaptationLoss(
             frontalizer,
             AttentionModule(frontalizer.dimension),

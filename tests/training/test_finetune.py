@@ -56,7 +56,7 @@ def objective_of(config: FinetuneConfig) -> FinetuneObjective:
     """In eval mode, where BatchNorm is a formula of one face; the attention is far from open."""
     classes = torch.randn(K, D, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     objective = FinetuneObjective(frontalizer_of_stage_1(), classes, config).double().eval()
-    objective.arcface.weight.data.copy_(classes)  # in double: the class matrix was made in float
+    objective.arcface.freeze(classes)  # in double: the class matrix was made in float
     with torch.no_grad():
         objective.adaptation.attention.layers[-2].bias.zero_()  # type: ignore[union-attr]
         for parameter in objective.frontalizer.parameters():

@@ -81,8 +81,7 @@ class FSPFM(Frontalizer):
         self.pose_scale.copy_(torch.where(deviation > 0, deviation, 1.0))  # what never moves is left in its unit
 
     def frontalize(self, embedding: Tensor, pose: Tensor) -> Tensor:  # noqa: D102
-        inverse = 1 / self.pose_scale
-        theta = torch.addcmul(-self.pose_mean * inverse, self._magnitude(pose), inverse)  # (N, P)
+        theta = (self._magnitude(pose) - self.pose_mean) / self.pose_scale  # (N, P)
         first = self.T1(embedding) * self.P1(theta)  # (N, D)
         if self.stacked:
             embedding = embedding + first
