@@ -89,9 +89,9 @@ class FinetuneObjective(nn.Module):
         the target and what the frontalizer makes of the profile; each a mean over the batch.
         """
         config, (profile, frontal, target, identity, frontalized) = self.config, pairs
-        faces = [profile, frontal] if config.frontal_faces else [profile]
-        # All at once, so that BatchNorm sees the faces that it will meet.
-        embedding, pose = (torch.cat(parts) for parts in zip(*(face[:2] for face in faces), strict=True))
+        embedding, pose = profile[:2]
+        if config.frontal_faces:  # all at once, so that BatchNorm sees the faces that it will meet
+            embedding, pose = torch.cat([embedding, frontal.embedding]), torch.cat([pose, frontal.pose])
         attention, recognition = target.new_ones(()), target.new_zeros(())
         with torch.autocast(embedding.device.type, torch.bfloat16, enabled=config.precision == "bf16-mixed"):
             shown = F.dropout(embedding, config.dropout, self.training)  # to the residual; the embedding itself stays
@@ -103,8 +103,9 @@ class FinetuneObjective(nn.Module):
             if config.arcface_weight:
                 recognition = torch.stack([self.arcface(part, identity) for part in (moved, *kept)]).sum()
         distance = self._distance(target, moved, profile.yaw)
-        for frontal_again in kept:  # frontal faces are to stay as they are
-            distance = distance + self._distance(frontal.embedding, frontal_again, frontal.yaw)
+        for frontal_again in kept:  # frontal faces are to stay where F-Net has them
+            still = frontal.embedding if frontalized is None else frontalized
+            distance = distance + self._distance(still, frontal_again, frontal.yaw)
         loss = config.arcface_weight * recognition + config.adaptation_weight * distance
         facts = {
             "loss_arcface": recognition,
@@ -161,8 +162,9 @@ def finetune(
     Source: Stanishev et al. (2025), 3.2 and 3.3.
 
     Deviations:
-        The class matrix is inherited from stage 1 in the paper; here it is the mean of a person's frontal embeddings,
-        so that any recognizer will do. The augmentations of 4.1.2 but mirroring need images: they are not applied.
+        The class matrix is inherited from stage 1 in the paper; here it is the mean of a person's frontal embeddings as
+        F-Net gives them, so that any recognizer will do. The augmentations of 4.1.2 but mirroring need images: they
+        are not applied.
     """
     with torch.random.fork_rng(devices=[]):  # random starts and dropout; the global state is left alone
         torch.manual_seed(config.seed)
@@ -183,8 +185,6 @@ def _finetune(
             f"{len(learning.profile)} profiles are less than one batch of {config.batch_size}; lower batch_size"
         )
     objective = FinetuneObjective(frontalization.frontalizer, sampler.classes, config)
-    if config.adaptation == "proposed":
-        sampler.keep(objective.adaptation.before)
     optimizer = _optimizer(objective, config)
     steps = config.epochs * (len(learning.profile) // config.batch_size)
     step, history, best = 0, [], (-math.inf, 0, None)
@@ -226,10 +226,13 @@ class PairSampler:
     Args:
         frontalization: says what its frontalizer sees.
         faces: people with both.
-        config: `target`, `batch_size` and `seed` are used.
+        config: `start`, `adaptation`, `target`, `batch_size` and `seed` are used.
 
     Attributes:
-        classes: mean frontal embedding of each person, as the frontalizer sees it. (K, D)
+        frontalized: what F-Net makes of all frontal faces, where there is a stage 1 to go on from, or an attention to
+            weigh it. (M, 2, D)
+        classes: mean frontal embedding of each person: of `frontalized` where it is there, else as the frontalizer
+            sees it. (K, D)
     """
 
     def __init__(self, frontalization: Frontalization, faces: CrossPoseFaces, config: FinetuneConfig) -> None:
@@ -239,20 +242,15 @@ class PairSampler:
         self.frontal_rows = order
         self.count = faces.frontal_identity.bincount(minlength=faces.people)  # frontal faces of each person
         self.first = self.count.cumsum(0) - self.count
-        embedding = self.frontal.embedding
+        self.frontalized: Tensor | None = None  # by F-Net: frozen, as its inputs are, and so asked once
+        if config.start or config.adaptation == "proposed":
+            self.frontalized = _f_net(frontalization, self.frontal)
+        embedding = self.frontal.embedding if self.frontalized is None else self.frontalized
         length = embedding.norm(dim=-1).mean()
         total = torch.zeros(faces.people, embedding.shape[-1])
         total.index_add_(0, faces.frontal_identity, F.normalize(embedding, dim=-1).mean(1))
         self.classes = F.normalize(total) * length
-        self.frontalized: Tensor | None = None
         self.config = config
-
-    @torch.no_grad()
-    def keep(self, frozen: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """What F-Net makes of all frontal faces, once: it is frozen, and so are its inputs."""
-        embedding, pose = (part.flatten(0, 1) for part in self.frontal[:2])
-        parts = [frozen(*some) for some in zip(embedding.split(1024), pose.split(1024), strict=True)]
-        self.frontalized = torch.cat(parts).unflatten(0, (-1, 2))
 
     def epoch(self, number: int) -> Iterator[Pairs]:
         """The batches of one epoch, whole ones only; seed and number decide all of it."""
@@ -270,14 +268,25 @@ class PairSampler:
             profile = Faces(*(_views(part, rows, profile_view) for part in self.profile))
             frontal_rows = self.frontal_rows[chosen]
             frontal = Faces(*(_views(part, frontal_rows, frontal_view) for part in self.frontal))
-            target = self.classes[identity] if config.target == "mean" else frontal.embedding
             frontalized = None if self.frontalized is None else _views(self.frontalized, frontal_rows, frontal_view)
+            target = frontal.embedding if frontalized is None else frontalized
+            if config.target == "mean":
+                target = self.classes[identity]
             yield Pairs(profile, frontal, target, identity, frontalized)
 
 
 def _views(part: Tensor, rows: Tensor, view: Tensor) -> Tensor:
     """`part[rows, view]`, (M, 2, ...) -> (N, ...), whole rows at once."""
     return part.flatten(0, 1).index_select(0, 2 * rows + view)
+
+
+@torch.no_grad()
+def _f_net(frontalization: Frontalization, faces: Faces) -> Tensor:
+    """What the frontalizer, as it is now, makes of each view. Faces (M, 2, ...) -> (M, 2, D)."""
+    frontalizer = frontalization.frontalizer.eval()
+    embedding, pose, yaw = (part.flatten(0, 1) for part in faces)
+    parts = [frontalizer(*some) for some in zip(embedding.split(1024), pose.split(1024), strict=True)]
+    return torch.where(frontalization.applies(yaw)[:, None], torch.cat(parts), embedding).unflatten(0, (-1, 2))
 
 
 @torch.no_grad()

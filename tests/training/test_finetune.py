@@ -254,21 +254,52 @@ def test_what_is_frozen_does_not_move_by_one_bit(monkeypatch, block, learning, h
     assert still <= {"pose_mean", "pose_scale"}
 
 
-def test_f_net_is_asked_once_and_its_answers_come_with_the_pairs(monkeypatch, learning, held_out):
-    """In other words, with the attention it makes no difference whether F-Net is asked in every step."""
-    config = replace(QUICK, adaptation="proposed", epochs=2)
-    kept = fresh("batchnorm")
-    sampler = PairSampler(kept, learning, config)
-    sampler.keep(lambda embedding, pose: embedding - 2 * pose[:, :1])
-    for pairs in sampler.epoch(1):
-        assert pairs.frontalized is not None
-        assert torch.equal(pairs.frontalized, pairs.frontal.embedding - 2 * pairs.frontal.pose[:, :1])
-    finetune(kept, learning, held_out, config, progress=False)
-    asked = fresh("batchnorm")
-    monkeypatch.setattr(PairSampler, "keep", lambda self, frozen: None)
-    finetune(asked, learning, held_out, config, progress=False)
-    first, second = weights(kept.frontalizer), weights(asked.frontalizer)
-    assert all(torch.allclose(first[name], second[name], atol=1e-5) for name in first)
+def learnt(limit: float | None = None) -> Frontalization:
+    """As it might come from stage 1: its residuals are not zero."""
+    torch.manual_seed(0)
+    return Frontalization(build_frontalizer("fspfm", 16, 3, residual_start="default"), limit=limit).eval()
+
+
+def test_after_stage_1_the_target_is_what_its_module_makes_of_the_frontal_face(learning):
+    module = learnt()
+    sampler = PairSampler(module, learning, replace(QUICK, start="stage-1", batch_size=20))
+    pairs = next(sampler.epoch(1))
+    with torch.no_grad():
+        made = module.frontalizer(pairs.frontal.embedding, pairs.frontal.pose)
+    assert torch.allclose(pairs.target, made, atol=1e-5) and torch.equal(pairs.target, pairs.frontalized)
+    assert (pairs.target - pairs.frontal.embedding).abs().max() > 0.1
+    own = F.cosine_similarity(sampler.classes[pairs.identity], made)
+    assert own.mean() > F.cosine_similarity(sampler.classes[pairs.identity], pairs.frontal.embedding).mean()
+    fresh_one = next(PairSampler(module, learning, replace(QUICK, batch_size=20)).epoch(1))
+    assert fresh_one.frontalized is None and torch.equal(fresh_one.target, pairs.frontal.embedding)
+
+
+def test_what_stage_1_passed_by_is_passed_by_in_the_target_too(learning):
+    pairs = next(PairSampler(learnt(limit=90.0), learning, replace(QUICK, start="x", batch_size=20)).epoch(1))
+    assert torch.equal(pairs.target, pairs.frontal.embedding)
+
+
+def test_frontal_faces_cost_nothing_where_f_net_has_them(learning):
+    config = replace(QUICK, start="stage-1", frontal_faces=True, batch_size=20)
+    module = learnt()
+    pairs = next(PairSampler(module, learning, config).epoch(1))
+    still = pairs._replace(profile=pairs.frontal)  # so that the first distance is of the same faces
+    objective = FinetuneObjective(module.frontalizer, torch.ones(learning.people, 16), config).eval()
+    assert objective(still)["loss_ada"].item() == pytest.approx(0, abs=1e-6)
+    assert objective(still._replace(frontalized=None))["loss_ada"].item() > 0.01
+
+
+def test_with_the_attention_it_makes_no_difference_whether_f_net_is_asked_in_every_step(learning):
+    config = replace(QUICK, adaptation="proposed", batch_size=20)
+    module = learnt()
+    sampler = PairSampler(module, learning, config)
+    objective = FinetuneObjective(module.frontalizer, sampler.classes, config)
+    with torch.no_grad():
+        for parameter in objective.frontalizer.parameters():
+            parameter.add_(0.1)  # P-Net has learnt since
+    pairs = next(sampler.epoch(1))
+    kept, asked = (objective.eval()(which)["loss"].item() for which in (pairs, pairs._replace(frontalized=None)))
+    assert kept == pytest.approx(asked, rel=1e-5)
 
 
 def test_half_precision_learns_the_same_turn_with_losses_in_full(learning, held_out):
