@@ -69,7 +69,9 @@ def test_shipped_reports_are_found_by_their_benchmark(tmp_path, monkeypatch):
     assert load_results("sanity", folder="frontalization") == []
 
 
-@pytest.mark.parametrize("report", load_results(folder="frontalization"), ids=lambda report: f"{report['benchmark']}-{report['rendered']}")
+@pytest.mark.parametrize(
+    "report", load_results(folder="frontalization"), ids=lambda report: f"{report['benchmark']}-{report['rendered']}"
+)
 def test_shipped_reports_make_tables(report):
     minus = "+ FSPFM" if report["benchmark"] == "frontalization-stages" else "raw"
     for metric in ("accuracy", "auc", "eer"):
