@@ -435,13 +435,16 @@ def print_report(result: Mapping[str, Any]) -> None:
     """The figures of a verification benchmark."""
     faces = "rendered faces; not to be compared with photos" if result["rendered"] else "photos"
     print(f"{result['benchmark']} ({faces}), model {result['model']}")
-    ends = {metric: tuple(values) for metric, values in result.get("ci95", {}).items()}
+    forms = {"accuracy": ".2%", "auc": ".4f", "eer": ".2%"}
+    ends = {
+        metric: f"  [{low:{forms[metric]}}, {high:{forms[metric]}}]"
+        for metric, (low, high) in result.get("ci95", {}).items()
+    }
     if "accuracy" in result:
-        low, high = ends["accuracy"]
         folds = f"deviation of the {result['folds']} folds {result['accuracy_std']:.2%}"
-        print(f"accuracy   {result['accuracy']:8.2%}  [{low:.2%}, {high:.2%}]  {folds}")
-    print(f"AUC        {result['auc']:8.4f}" + ("  [{:.4f}, {:.4f}]".format(*ends["auc"]) if ends else ""))
-    print(f"EER        {result['eer']:8.2%}" + ("  [{:.2%}, {:.2%}]".format(*ends["eer"]) if ends else ""))
+        print(f"accuracy   {result['accuracy']:8.2%}{ends.get('accuracy', '')}  {folds}")
+    print(f"AUC        {result['auc']:8.4f}{ends.get('auc', '')}")
+    print(f"EER        {result['eer']:8.2%}{ends.get('eer', '')}")
     for far, tar in result["tar"].items():
         print(f"TAR@{far:7}" + (f"{tar:8.2%}" if tar is not None else "       - (too few impostor pairs)"))
     if "threshold" in result:

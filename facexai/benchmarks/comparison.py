@@ -17,7 +17,7 @@ from facexai.benchmarks.verification import VerificationReport, measure
 from facexai.errors import InputError
 
 METRICS = ("accuracy", "auc", "eer")
-MOST = 10_000_000  # pairs times resamples that are held at once; memory only
+MOST = 10_000_000  # pairs times resamples of a block; it takes some ten times as many bytes in each of six arrays
 
 
 @dataclass(frozen=True)

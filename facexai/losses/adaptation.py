@@ -112,7 +112,7 @@ class AttentionAdaptationLoss(nn.Module):
     def before(self, frontal: Tensor, pose: Tensor) -> Tensor:
         """The target without attention. Frontal embeddings (N, D) and their poses (N, P) -> (N, D).
 
-        It never changes while AM learns, so that it can be computed once.
+        It never changes while AM learns, so that it can be computed once. A limit of yaw is not known here.
         """
         return frontal if self.plain else self.frozen(frontal, pose)
 

@@ -15,7 +15,8 @@ def load_results(judge: str = "", folder: str = "methods") -> list[dict[str, Any
         judge: `"hiding-game"`, `"insertion-deletion"`, `"localize"`, `"localize regions"`, `"sanity"`, ...
         folder: `"methods"`: all methods; `"ablation"`: `ddfv` from its printed form to its default, step by step;
             `"photographs"`: methods on real faces, for numbers alone; `"frontalization"`: modules that frontalize
-            embeddings, whose judge is called `"frontalization"`; `"fairness"`: error rates by group of people, whose
+            embeddings, whose judge is called `"frontalization"`, and Table 1 of FSPFM in small, whose judge is
+            `"frontalization-stages"`; `"fairness"`: error rates by group of people, whose
             judge is called `"skin-tones"` (`benchmarks/skin_tones.py`).
 
     Returns:

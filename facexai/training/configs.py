@@ -233,7 +233,9 @@ class FinetuneConfig:
     adaptation: Literal["none", "huang", "proposed", "angular"] = "proposed"  # Table 3; "angular" is PAD's
     adaptation_weight: float = 4.0  # 3.3: lambda
     reduction: Literal["sum", "mean"] = "sum"  # eq. (2): the squared norm
-    target: Literal["random", "mean"] = "random"  # a frontal face of the person, or the mean of all; not printed
+    target: Literal["random", "mean"] = (
+        "random"  # a frontal face, or the mean of all; eq. (2) has one, so "proposed" too
+    )
     keep_length: bool = False  # see AttentionAdaptationLoss
     frontal_faces: bool = False  # the frontal faces pass the module too, to be left as they are; not printed
     arcface_weight: float = 1.0  # eq. (3)

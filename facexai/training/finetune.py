@@ -104,7 +104,7 @@ class FinetuneObjective(nn.Module):
                 recognition = torch.stack([self.arcface(part, identity) for part in (moved, *kept)]).sum()
         distance = self._distance(target, moved, profile.yaw)
         for frontal_again in kept:  # frontal faces are to stay where F-Net has them
-            still = frontal.embedding if frontalized is None else frontalized
+            still = frontal.embedding if frontalized is None or not config.start else frontalized
             distance = distance + self._distance(still, frontal_again, frontal.yaw)
         loss = config.arcface_weight * recognition + config.adaptation_weight * distance
         facts = {
@@ -231,8 +231,8 @@ class PairSampler:
     Attributes:
         frontalized: what F-Net makes of all frontal faces, where there is a stage 1 to go on from, or an attention to
             weigh it. (M, 2, D)
-        classes: mean frontal embedding of each person: of `frontalized` where it is there, else as the frontalizer
-            sees it. (K, D)
+        classes: mean frontal embedding of each person: of `frontalized` after a stage 1, else as the frontalizer sees
+            it. (K, D)
     """
 
     def __init__(self, frontalization: Frontalization, faces: CrossPoseFaces, config: FinetuneConfig) -> None:
@@ -245,7 +245,9 @@ class PairSampler:
         self.frontalized: Tensor | None = None  # by F-Net: frozen, as its inputs are, and so asked once
         if config.start or config.adaptation == "proposed":
             self.frontalized = _f_net(frontalization, self.frontal)
-        embedding = self.frontal.embedding if self.frontalized is None else self.frontalized
+        embedding = self.frontal.embedding
+        if config.start and self.frontalized is not None:
+            embedding = self.frontalized
         length = embedding.norm(dim=-1).mean()
         total = torch.zeros(faces.people, embedding.shape[-1])
         total.index_add_(0, faces.frontal_identity, F.normalize(embedding, dim=-1).mean(1))
@@ -269,7 +271,7 @@ class PairSampler:
             frontal_rows = self.frontal_rows[chosen]
             frontal = Faces(*(_views(part, frontal_rows, frontal_view) for part in self.frontal))
             frontalized = None if self.frontalized is None else _views(self.frontalized, frontal_rows, frontal_view)
-            target = frontal.embedding if frontalized is None else frontalized
+            target = frontal.embedding if frontalized is None or not config.start else frontalized
             if config.target == "mean":
                 target = self.classes[identity]
             yield Pairs(profile, frontal, target, identity, frontalized)
@@ -282,11 +284,10 @@ def _views(part: Tensor, rows: Tensor, view: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _f_net(frontalization: Frontalization, faces: Faces) -> Tensor:
-    """What the frontalizer, as it is now, makes of each view. Faces (M, 2, ...) -> (M, 2, D)."""
-    frontalizer = frontalization.frontalizer.eval()
-    embedding, pose, yaw = (part.flatten(0, 1) for part in faces)
-    parts = [frontalizer(*some) for some in zip(embedding.split(1024), pose.split(1024), strict=True)]
-    return torch.where(frontalization.applies(yaw)[:, None], torch.cat(parts), embedding).unflatten(0, (-1, 2))
+    """What a frontalization, as it is now, makes of each view. Faces (M, 2, ...) -> (M, 2, D)."""
+    frontalization.eval()
+    parts = zip(*(part.flatten(0, 1).split(1024) for part in faces), strict=True)
+    return torch.cat([frontalization.moved(*some) for some in parts]).unflatten(0, (-1, 2))
 
 
 @torch.no_grad()

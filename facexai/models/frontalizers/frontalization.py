@@ -64,9 +64,11 @@ class Frontalization(nn.Module):
 
     def forward(self, embedding: Tensor, feature: Tensor, angles: Tensor) -> Tensor:
         """Embeddings (N, D) of any length, in the frontal space; arguments as in `seen`."""
-        before, pose = self.seen(embedding, feature, angles)
-        after = self.frontalizer(before, pose)
-        return torch.where(self.applies(angles)[:, None], after, before)
+        return self.moved(*self.seen(embedding, feature, angles), angles)
+
+    def moved(self, embedding: Tensor, pose: Tensor, angles: Tensor) -> Tensor:
+        """What `forward` makes of what was `seen`. (N, D), (N, P) and (N, 3), of which only yaw counts -> (N, D)."""
+        return torch.where(self.applies(angles)[:, None], self.frontalizer(embedding, pose), embedding)
 
     def applies(self, angles: Tensor) -> Tensor:
         """Which faces go through the frontalizer. Yaw, pitch, roll in degrees (N, 3) -> (N,), bool."""
