@@ -16,8 +16,8 @@ def load_results(judge: str = "", folder: str = "methods") -> list[dict[str, Any
         folder: `"methods"`: all methods; `"ablation"`: `ddfv` from its printed form to its default, step by step;
             `"photographs"`: methods on real faces, for numbers alone; `"frontalization"`: modules that frontalize
             embeddings, whose judge is called `"frontalization"`, and Table 1 of FSPFM in small, whose judge is
-            `"frontalization-stages"`; `"fairness"`: error rates by group of people, whose
-            judge is called `"skin-tones"` (`benchmarks/skin_tones.py`).
+            `"frontalization-stages"`; `"fairness"`: error rates by group of people, whose judge is called
+            `"skin-tones"` (`benchmarks/skin_tones.py`).
 
     Returns:
         The JSON that the command of that judge wrote; an empty list where none is shipped.

@@ -245,9 +245,9 @@ class PairSampler:
         self.frontalized: Tensor | None = None  # by F-Net: frozen, as its inputs are, and so asked once
         if config.start or config.adaptation == "proposed":
             self.frontalized = _f_net(frontalization, self.frontal)
-        embedding = self.frontal.embedding
-        if config.start and self.frontalized is not None:
-            embedding = self.frontalized
+        # where frontal faces are at home: after a stage 1, where its module has put them
+        self.home = self.frontal.embedding if self.frontalized is None or not config.start else self.frontalized
+        embedding = self.home
         length = embedding.norm(dim=-1).mean()
         total = torch.zeros(faces.people, embedding.shape[-1])
         total.index_add_(0, faces.frontal_identity, F.normalize(embedding, dim=-1).mean(1))
@@ -271,9 +271,8 @@ class PairSampler:
             frontal_rows = self.frontal_rows[chosen]
             frontal = Faces(*(_views(part, frontal_rows, frontal_view) for part in self.frontal))
             frontalized = None if self.frontalized is None else _views(self.frontalized, frontal_rows, frontal_view)
-            target = frontal.embedding if frontalized is None or not config.start else frontalized
-            if config.target == "mean":
-                target = self.classes[identity]
+            one = _views(self.home, frontal_rows, frontal_view)
+            target = self.classes[identity] if config.target == "mean" else one
             yield Pairs(profile, frontal, target, identity, frontalized)
 
 
