@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
-from numba import njit
 
+from facexai.rendering.compiled import compiled
 from facexai.rendering.hair import beard_coverage, hair_colour, scalp_tint
 from facexai.rendering.head import LABEL, REGION_OF_TEXEL, TEXTURE, bell, sigmoid, smoothstep
 from facexai.rendering.identity import Identity
@@ -155,7 +155,7 @@ def _blend(below: np.ndarray, above: np.ndarray, coverage: np.ndarray) -> np.nda
     return _blend_texels(below, np.broadcast_to(above, below.shape), coverage)
 
 
-@njit(cache=True)
+@compiled()
 def _blend_texels(below, above, coverage):
     blended = np.empty_like(below)
     for i in range(below.shape[0]):

@@ -2,8 +2,8 @@
 
 import cv2
 import numpy as np
-from numba import njit
 
+from facexai.rendering.compiled import compiled
 from facexai.rendering.noise import GRAIN
 from facexai.rendering.nuisance import Nuisance
 from facexai.rendering.rasterizer import JIT
@@ -34,7 +34,7 @@ def develop(light: np.ndarray, nuisance: Nuisance) -> np.ndarray:
     return image
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def expose(light, gain, gamma):
     """Average 2x2 samples, apply the gain, compress highlights (a filmic shoulder) and apply gamma."""
     height, width = light.shape[0] // 2, light.shape[1] // 2
@@ -51,7 +51,7 @@ def expose(light, gain, gamma):
     return picture
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def quantize(picture, noise, grain, start):
     """Add sensor noise from the bank, and round to bytes."""
     height, width, _ = picture.shape

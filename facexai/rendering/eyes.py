@@ -7,9 +7,9 @@ own normal. Closing an eye only lowers the upper curve of the almond.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from facexai.rendering.appearance import iris_colour
+from facexai.rendering.compiled import compiled
 from facexai.rendering.head import LABEL
 from facexai.rendering.identity import Identity
 from facexai.rendering.lighting import Skin
@@ -66,7 +66,7 @@ def eye_of(identity: Identity) -> Eye:
     )
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def lid_curves(along, eye, closure):
     """Rows of the open upper lid, the upper lid as it is now, and the lower lid; `along` runs outwards, -1..1."""
     width = max(1 - along * along, 0.0)
@@ -75,7 +75,7 @@ def lid_curves(along, eye, closure):
     return upper, upper + (lower + 0.3 - upper) * closure, lower
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def eyeball(x, row, along, level, eye, face):
     """Colour of the ball of the eye, or (MISSED, 0, 0) outside the almond."""
     _, lid, lower = lid_curves(along, eye, face.closure)
@@ -100,7 +100,7 @@ def eyeball(x, row, along, level, eye, face):
     return red * shade, green * shade, blue * shade
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def lid_shade(along, level, eye, face):
     """How far lashes, lid line and lid crease darken the skin around the eye, 0..1."""
     open_lid, lid, lower = lid_curves(along, eye, face.closure)
@@ -119,7 +119,7 @@ def lid_shade(along, level, eye, face):
     return shade * (1 - 0.42 * np.exp(-crease * crease) * min(1.0, width * 1.6 + 0.1) * (1 - 0.7 * face.closure))
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def inside_mouth(across, row, face):
     """Colour between the open lips: teeth, tongue, cavity. The first value is MISSED on the lips themselves."""
     place = (row - SLIT_ROW + 1.75) / 3.5  # 0 at the lower lip, 1 at the upper lip
@@ -136,13 +136,13 @@ def inside_mouth(across, row, face):
     return 0.05, 0.014, 0.012
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def is_detailed(x, row):
     """Eyes and lip line, where every sample is lit."""
     return (12 < abs(x) < 52 and abs(row) < 16) or (abs(row - SLIT_ROW) < 5 and abs(x) < 28)
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def paint_eye(skin, x, row, rotation, eye, face, surface):
     """Skin with the eye at canonical position (x, row) mm; on the ball of the eye `surface` gets its normal."""
     along = (abs(x) - EYE_CENTRE) / eye.half_width
@@ -161,7 +161,7 @@ def paint_eye(skin, x, row, rotation, eye, face, surface):
     return Skin(red, green, blue, skin.shine, occlusion, sharp, skin.label)
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def paint_mouth(skin, x, row, face):
     """Skin with the inside of an open mouth at canonical position (x, row) mm."""
     red, green, blue = inside_mouth(abs(x), row, face)
@@ -170,7 +170,7 @@ def paint_mouth(skin, x, row, face):
     return Skin(red, green, blue, 0.05, min(skin.occlusion, 0.8), skin.sharp, MOUTH_LABEL)
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def ball_normal(x, row, rotation, surface):
     """Normal of a sphere of 13 mm behind the lids, in camera coordinates: it makes the catch-light."""
     side = 1.0 if x > 0 else -1.0

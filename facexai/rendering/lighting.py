@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from facexai.rendering.compiled import compiled
 from facexai.rendering.rasterizer import JIT
 
 OCCLUSION, SUN = 3, 4  # places in a vertex attribute after the normal; the tangent of a strand follows
@@ -48,7 +49,7 @@ def square(x):
     return x * x
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def ambient_light(harmonics, x, y, z):
     """Ambient light from direction (x, y, z): nine coefficients, constant, linear, quadratic."""
     light = harmonics[0] + harmonics[1] * x + harmonics[2] * y + harmonics[3] * z
@@ -57,7 +58,7 @@ def ambient_light(harmonics, x, y, z):
     return max(light, 0.03)
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def light_skin(skin, normal, light):
     """Reflected light of skin, eyes and cloth: wrapped diffuse light per channel (blood scatters red) and two lobes."""
     nx, ny, nz, sun = normal[0], normal[1], normal[2], normal[SUN]
@@ -82,7 +83,7 @@ def light_skin(skin, normal, light):
     return red + highlight, green + highlight, blue + highlight
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def light_hair(red, green, blue, strand, sleek, surface, light):
     """Reflected light of hair: wrapped diffuse light and two highlights across the strands (Kajiya-Kay)."""
     nx, ny, nz, sun = surface[0], surface[1], surface[2], surface[SUN]

@@ -3,17 +3,17 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from facexai.rendering.compiled import compiled
 from facexai.rendering.layers import ALPHA_CHANNEL
 
-JIT = {"cache": True, "fastmath": True, "error_model": "numpy", "nogil": True}
+JIT = {"fastmath": True, "error_model": "numpy", "nogil": True}
 NOTHING = -1  # value of the layer buffer where no layer is
 FAR = np.float32(-1e9)
 SHADOW_FLOOR = 0.18  # light that is left in full shadow
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def vertex_normals(points):
     """Unit normals of a grid of vertices that is closed in its columns. Shape (rows, columns, 3)."""
     rows, columns, _ = points.shape
@@ -35,7 +35,7 @@ def vertex_normals(points):
     return normals
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def project(points, expressions, weights, follows, rotation, distance, alignment, light_frame, light_scale, light_size):
     """Expression, rotation, perspective and alignment of one mesh.
 
@@ -88,7 +88,7 @@ def empty_buffers(size: int) -> Buffers:
     return Buffers(np.full(shape, FAR, np.float32), columns, rows, np.full(shape, NOTHING, np.int8))
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def rasterize(screen, texture, cut_out, one_sided, layer, buffers):
     """Draw one mesh into the z-buffer.
 
@@ -110,7 +110,7 @@ def rasterize(screen, texture, cut_out, one_sided, layer, buffers):
                 fill_triangle(screen, corners, texture, row_scale, column_scale, cut_out, one_sided, layer, buffers)
 
 
-@njit(inline="always", **JIT)
+@compiled(inline="always", **JIT)
 def fill_triangle(screen, corners, texture, row_scale, column_scale, cut_out, one_sided, layer, buffers):
     """Draw one triangle; `corners` are the grid rows and columns of its corners."""
     one, half, slack = np.float32(1), np.float32(0.5), np.float32(-1e-5)
@@ -147,13 +147,13 @@ def fill_triangle(screen, corners, texture, row_scale, column_scale, cut_out, on
             c += c_step
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def samples_between(low, high, size):
     """First and last sample of 0 .. size - 1 in an interval."""
     return int(np.ceil(max(low, 0.0))), int(np.floor(min(high, size - 1)))
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def sunlight(shadow, shadow_map, bias):
     """Share of the key light that reaches each vertex: 3x3 percentage-closer look-up. Shape (rows, columns)."""
     rows, columns, _ = shadow.shape

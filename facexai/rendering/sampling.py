@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from facexai.rendering.compiled import compiled
 from facexai.rendering.layers import BLUE, GREEN, RED
 from facexai.rendering.rasterizer import JIT
 
@@ -16,7 +16,7 @@ class Scale(NamedTuple):
     columns: float
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def texture_scale(texture, attributes):
     """Texels per vertex, down and across."""
     return Scale(
@@ -24,7 +24,7 @@ def texture_scale(texture, attributes):
     )
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def sample_vertices(attributes, row, column, out):
     """Bilinear interpolation of the vertex attributes at grid coordinates."""
     rows, columns, count = attributes.shape
@@ -40,7 +40,7 @@ def sample_vertices(attributes, row, column, out):
         )
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def sample_place(places, row, column):
     """Bilinear canonical position (x, row) in mm at texture coordinates."""
     i, j = min(int(row), places.shape[0] - 2), min(int(column), places.shape[1] - 2)
@@ -51,13 +51,13 @@ def sample_place(places, row, column):
     return x, y
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def nearest_texel(texture, buffers, scale, y, x):
     """The texel at one sample of the image; also works for the places of the texels."""
     return texture[int(buffers.rows[y, x] * scale.rows + 0.5), int(buffers.columns[y, x] * scale.columns + 0.5)]
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def block_is_uniform(buffers, layer, y, x):
     """Whether a 2x2 block lies wholly inside one layer, so that it can be lit once (adaptive supersampling)."""
     layers, columns_at = buffers.layers, buffers.columns
@@ -70,7 +70,7 @@ def block_is_uniform(buffers, layer, y, x):
     )
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def block_centre(buffers, y, x):
     """Mean grid row and column of a 2x2 block."""
     rows, columns = buffers.rows, buffers.columns
@@ -78,7 +78,7 @@ def block_centre(buffers, y, x):
     return row, 0.25 * (columns[y, x] + columns[y, x + 1] + columns[y + 1, x] + columns[y + 1, x + 1])
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def average_colour(texture, buffers, scale, y, x):
     """Mean colour of the four texels below a 2x2 block."""
     red, green, blue = 0.0, 0.0, 0.0
@@ -91,7 +91,7 @@ def average_colour(texture, buffers, scale, y, x):
     return red, green, blue
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def repeat_block(image, labels, y, x):
     """Copy the first pixel of a 2x2 block over the other three."""
     for dy in range(2):
@@ -101,7 +101,7 @@ def repeat_block(image, labels, y, x):
                 image[y + dy, x + dx, k] = image[y, x, k]
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def normalize(normal, two_sided):
     """Scale a normal to unit length in place; a two-sided one is turned towards the camera."""
     scale = 1 / (np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2) + 1e-6)

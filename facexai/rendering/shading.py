@@ -1,8 +1,8 @@
 """Colour of every sample: skin with eyes and mouth, shells of hair and cloth, clear glass."""
 
 import numpy as np
-from numba import njit
 
+from facexai.rendering.compiled import compiled
 from facexai.rendering.eyes import SLIT_ROW, is_detailed, paint_eye, paint_mouth
 from facexai.rendering.layers import (
     AGE_SPOT,
@@ -32,7 +32,7 @@ from facexai.rendering.sampling import (
 SHININESS = 0.15
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def shade_skin(layer, attributes, texture, places, buffers, rotation, light, eye, face, image, labels):
     """Light all samples of the skin layer; changes `image` and `labels` in place.
 
@@ -81,7 +81,7 @@ def shade_skin(layer, attributes, texture, places, buffers, rotation, light, eye
                         labels[py, px] = skin.label
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def plain_skin(colour, texel, attributes, row, column, face, surface):
     """Skin at a grid position without eyes and mouth; fills `surface` with the vertex attributes there."""
     sample_vertices(attributes, row, column, surface)
@@ -91,7 +91,7 @@ def plain_skin(colour, texel, attributes, row, column, face, surface):
     return Skin(red, green, blue, shine, np.float64(surface[OCCLUSION]), False, int(texel[LABEL_CHANNEL]))
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def paint_details(skin, x, row, rotation, eye, face, surface):
     """Eyes and inside of the mouth at canonical position (x, row) mm."""
     if abs(row) < 16 and surface[2] > -0.5:
@@ -101,7 +101,7 @@ def paint_details(skin, x, row, rotation, eye, face, surface):
     return skin
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def grow_old(red, green, blue, texel, face):
     """Wrinkles and spots darken the skin; brows, beard and shaven scalp turn grey."""
     if face.age > 0:
@@ -113,7 +113,7 @@ def grow_old(red, green, blue, texel, face):
     return red, green, blue
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def shade_shell(layer, hairy, attributes, texture, buffers, light, grey, image, labels):
     """Light all samples of a hair, ear or occluder layer; changes `image` and `labels` in place.
 
@@ -154,7 +154,7 @@ def shade_shell(layer, hairy, attributes, texture, buffers, light, grey, image, 
                 repeat_block(image, labels, y, x)
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def shade_hair(red, green, blue, texel, grey, surface, light):
     """Grey hair keeps its strands and loses its colour."""
     strand, sleek = texel[STRAND_CHANNEL], texel[STRAND_CHANNEL + 1]
@@ -165,7 +165,7 @@ def shade_hair(red, green, blue, texel, grey, surface, light):
     return light_hair(red, green, blue, strand, sleek, surface, light)
 
 
-@njit(**JIT)
+@compiled(**JIT)
 def glaze(layer, attributes, buffers, light, image):
     """Lay clear glass over the picture: it takes a little light away and reflects the key light and the sky."""
     height, width = buffers.layers.shape
