@@ -1,7 +1,7 @@
 """Machine code of the renderer's inner loops: compiled once, kept on disk, whatever starts at the same time."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,7 @@ class LockedCache(FunctionCache):
     """Numba's cache on disk, which one process at a time reads or writes.
 
     Numba writes the index of a function and then its code, without a lock. Where two processes compile a function for
-    different types at the same time, the index can end up naming the other's code, and every later process fails. On a
-    file system that knows no locks it is numba's cache as it is.
+    different types at the same time, the index can end up naming the other's code, and every later process fails.
     """
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:  # noqa: D102
@@ -41,14 +40,8 @@ class LockedCache(FunctionCache):
     @contextmanager
     def _alone(self) -> Iterator[None]:
         folder = Path(self.cache_path)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / "compiled.lock", poll_interval=0.01)
-            lock.acquire()
-        except (OSError, NotImplementedError):
+        with ExitStack() as held:
+            with suppress(OSError):  # a folder that cannot be written has nothing to spoil
+                folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(FileLock(folder / "compiled.lock", poll_interval=0.01))
             yield
-            return
-        try:
-            yield
-        finally:
-            lock.release()
